@@ -1,0 +1,1 @@
+//! nginx configuration text to a typed tree: lexer, parser, includes, directive table, value readers.

@@ -1,0 +1,2 @@
+//! The uresty binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The only crate that names the io_uring runtime: rings, timers, buffers, sockets, files.

@@ -1,1 +1,23 @@
 //! Shared memory zones, a robust lock, a slab allocator and the tables built on them.
+//!
+//! The master creates zones ([`zone::Registry`]) and passes their descriptors to the workers, which map them wherever the kernel
+//! likes: nothing inside is a pointer. Zones outlive workers and reloads. Any process may be killed at any instruction, so every
+//! structure here can be repaired by the next one that takes its lock ([`lock::Lock`]), and whatever a process counts in a zone is
+//! kept under a slot of its own from which a successor can subtract it.
+
+pub mod error;
+mod hash;
+pub mod lock;
+pub mod map;
+pub mod process;
+pub mod slab;
+pub mod table;
+pub mod zone;
+
+pub use error::{Error, Result};
+pub use lock::{Guard, Lock};
+pub use map::Region;
+pub use process::Identity;
+pub use slab::Slab;
+pub use table::{EntryRef, Table, TableGuard};
+pub use zone::{Kind, Registry, Spec, Zone};

@@ -1,1 +1,39 @@
 //! The only crate that names the io_uring runtime: rings, timers, buffers, sockets, files.
+//!
+//! Everything above it sees plain futures over owned buffers and does not know whether an io_uring or an epoll loop
+//! completes them. House rules that follow from the runtime's known limits are kept here and nowhere else:
+//! one timerfd per worker feeds an own timer wheel, a receive is never simply dropped (it is cancelled and its outcome
+//! kept), a task that wants to yield waits for the next turn of the ring, and a panic ends one task only.
+//!
+//! All types are bound to the worker's thread; nothing here is `Send` unless it says so.
+
+mod addr;
+mod buffer;
+mod chain;
+mod connect;
+mod listen;
+mod notify;
+mod pollfd;
+mod pool;
+mod recv;
+pub mod runtime;
+mod select;
+mod send;
+mod stream;
+pub mod timer;
+mod turn;
+mod wheel;
+
+pub use addr::Addr;
+pub use buffer::Buf;
+pub use chain::Chain;
+pub use connect::{ConnectOptions, connect};
+pub use listen::{Listener, is_cancelled};
+pub use notify::{Notified, Notify};
+pub use pollfd::PollFd;
+pub use recv::Received;
+pub use runtime::{Driver, DriverChoice, RingOptions, live_tasks, run, set_panic_hook, spawn};
+pub use select::{Either, join2, select2};
+pub use stream::Stream;
+pub use timer::{Elapsed, Sleep, Tick, Timeout, now, sleep, timeout, unix_ms};
+pub use turn::yield_turn;

@@ -1,0 +1,325 @@
+//! Connected stream sockets, TCP or Unix-domain.
+
+use std::cell::{Cell, UnsafeCell};
+use std::future::Future;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use monoio::net::UnixStream;
+use socket2::SockRef;
+
+use crate::recv::{Backlog, Recv};
+use crate::timer::{Deadline, Timeout};
+use crate::{Addr, Buf, Chain, Received, addr, pollfd, sleep};
+
+/// How long [`Stream::hung_up`] waits before it begins to watch: most requests are answered by then, and the watch
+/// would cost them two ring operations.
+const WATCH_AFTER: Duration = Duration::from_millis(50);
+/// How often a peer that sent ahead is checked for having closed, since its data hides that from a poll.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
+
+/// A connected stream socket. Clones share it; it is closed when the last one is dropped.
+///
+/// One task part may receive (or wait in [`Stream::readable`] or [`Stream::hung_up`]) while another one sends.
+#[derive(Clone)]
+pub struct Stream(Rc<Inner>);
+
+pub(crate) struct Inner {
+    io: ManuallyDrop<UnsafeCell<UnixStream>>,
+    pub(crate) read_deadline: Deadline,
+    pub(crate) write_deadline: Deadline,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+    backlog: Cell<Backlog>,
+    broken: Cell<bool>,
+}
+
+impl Inner {
+    /// The runtime's stream, for starting one operation.
+    ///
+    /// # Safety
+    /// The reference is used only until the operation is submitted, and that happens before anything else runs.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the runtime asks for &mut but only clones the descriptor's reference"
+    )]
+    pub(crate) unsafe fn io(&self) -> &'static mut UnixStream {
+        // SAFETY: by this function's contract no two of these references are in use at the same time.
+        unsafe { &mut *self.io.get() }
+    }
+
+    /// The runtime's stream, for polls.
+    fn poller(&self) -> &UnixStream {
+        // SAFETY: exclusive references end before any other code runs (see `io`).
+        unsafe { &*self.io.get() }
+    }
+
+    pub(crate) fn take_backlog(&self) -> Backlog {
+        self.backlog.take()
+    }
+
+    pub(crate) fn set_backlog(&self, backlog: Backlog) {
+        self.backlog.set(backlog);
+    }
+
+    pub(crate) fn count_received(&self, count: usize) {
+        self.received.set(self.received.get() + count as u64);
+    }
+
+    pub(crate) fn count_sent(&self, count: usize) {
+        self.sent.set(self.sent.get() + count as u64);
+    }
+
+    pub(crate) fn check_sending(&self) -> io::Result<()> {
+        if self.broken.get() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
+    pub(crate) fn break_sending(&self) {
+        self.broken.set(true);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(self.backlog.take());
+        // SAFETY: taken once, here.
+        pollfd::close(unsafe { ManuallyDrop::take(&mut self.io) }.into_inner());
+    }
+}
+
+impl Stream {
+    /// Takes over a connected socket; its blocking mode is set to what the driver needs.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let nonblocking = crate::runtime::driver() == Some(crate::Driver::Epoll);
+        SockRef::from(&fd).set_nonblocking(nonblocking)?;
+        Self::from_prepared(fd)
+    }
+
+    /// As [`Stream::from_fd`] when the blocking mode is right already.
+    pub(crate) fn from_prepared(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self::from_registered(pollfd::register(fd)?))
+    }
+
+    pub(crate) fn from_registered(io: UnixStream) -> Self {
+        Self(Rc::new(Inner {
+            io: ManuallyDrop::new(UnsafeCell::new(io)),
+            read_deadline: Deadline::new(),
+            write_deadline: Deadline::new(),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            backlog: Cell::new(Backlog::Nothing),
+            broken: Cell::new(false),
+        }))
+    }
+
+    /// A connected pair of Unix-domain streams.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (a, b) = std::os::unix::net::UnixStream::pair()?;
+        Ok((Self::from_fd(a.into())?, Self::from_fd(b.into())?))
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    /// Appends received bytes to the spare room of `buf` and returns their number; 0 means the peer will send no
+    /// more. A full buffer is an `InvalidInput` error.
+    ///
+    /// `TimedOut` when the limit passed first: nothing was received then, and the stream remains usable. Dropping
+    /// the future is safe as well: what arrives meanwhile is given to the next receive.
+    pub fn recv(&self, buf: Buf, timeout: Timeout) -> impl Future<Output = (io::Result<usize>, Buf)> {
+        Recv::new(self, buf, timeout)
+    }
+
+    /// Like [`Stream::recv`], but gives [`Received::Idle`] when no data came within `grace`, so that the caller can
+    /// drop the buffer and wait in [`Stream::readable`].
+    pub async fn recv_idle(
+        &self,
+        buf: Buf,
+        grace: Duration,
+        timeout: Timeout,
+    ) -> (io::Result<Received>, Buf) {
+        let grace = Timeout::after(grace);
+        let (result, buf) = Recv::new(self, buf, grace.min(timeout)).await;
+        let result = match result {
+            Ok(count) => Ok(Received::Bytes(count)),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && grace.min(timeout) == grace => {
+                Ok(Received::Idle)
+            }
+            Err(error) => Err(error),
+        };
+        (result, buf)
+    }
+
+    /// Waits until there is something to receive (data, end or error), holding no buffer. Drop-safe.
+    pub async fn readable(&self, timeout: Timeout) -> io::Result<()> {
+        match self.0.take_backlog() {
+            Backlog::Nothing => {}
+            backlog => {
+                // Whether it holds data is found out by receiving.
+                self.0.set_backlog(backlog);
+                return Ok(());
+            }
+        }
+        let inner = &*self.0;
+        let mut poll = std::pin::pin!(inner.poller().readable(false));
+        if timeout.is_never() {
+            return poll.await;
+        }
+        inner.read_deadline.arm(timeout);
+        let _disarm = Disarm(&inner.read_deadline);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(result) = poll.as_mut().poll(cx) {
+                return Poll::Ready(result);
+            }
+            if inner.read_deadline.poll_expired(cx) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Resolves when the peer closed or reset the connection, as nginx understands a client's abort. Begins to
+    /// watch after 50 ms. Drop-safe; may run beside a send, but not beside a receive.
+    pub async fn hung_up(&self) {
+        sleep(WATCH_AFTER).await;
+        loop {
+            if self.has_hung_up() {
+                return;
+            }
+            match self.try_peek(&mut [0]) {
+                // End or error.
+                Ok(0) => return,
+                // Data waits, and a poll would return at once, again and again.
+                Ok(_) => sleep(CHECK_EVERY).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.0.poller().readable(false).await.is_err() {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Whether the peer closed or reset the connection, even if it sent data before (one system call).
+    pub fn has_hung_up(&self) -> bool {
+        let mut poll = libc::pollfd { fd: self.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: one valid entry is passed.
+        let ready = unsafe { libc::poll(&mut poll, 1, 0) };
+        ready > 0 && poll.revents & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0
+    }
+
+    /// Sends all of `data`. After an error (or a dropped call) nothing more can be sent. `TimedOut` when for `timeout`
+    /// the kernel took no byte.
+    pub fn send(&self, data: impl Into<Bytes>, timeout: Timeout) -> impl Future<Output = io::Result<()>> {
+        self.0.send_bytes(data.into(), timeout)
+    }
+
+    /// Like [`Stream::send`] for a buffer that is used again: it is returned empty (without memory if the send
+    /// timed out, because the kernel may still read it).
+    pub fn send_buf(&self, buf: Buf, timeout: Timeout) -> impl Future<Output = (io::Result<()>, Buf)> {
+        self.0.send_buf(buf, timeout)
+    }
+
+    /// Sends all pieces in order: up to 8 KB copied together into one send, more with `writev`.
+    pub fn send_vec(
+        &self,
+        chain: impl Into<Chain>,
+        timeout: Timeout,
+    ) -> impl Future<Output = io::Result<()>> {
+        self.0.send_chain(chain.into(), timeout)
+    }
+
+    /// Looks at received data without taking it and without waiting (one system call): `WouldBlock` when there is
+    /// none, 0 at the end.
+    pub fn try_peek(&self, into: &mut [u8]) -> io::Result<usize> {
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        // SAFETY: pointer and length describe `into`.
+        let count = unsafe { libc::recv(self.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), flags) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Bytes received over the connection's life.
+    pub fn bytes_received(&self) -> u64 {
+        self.0.received.get()
+    }
+
+    /// Bytes the kernel took for sending over the connection's life.
+    pub fn bytes_sent(&self) -> u64 {
+        self.0.sent.get()
+    }
+
+    /// Ends the sending direction (FIN).
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.socket().shutdown(Shutdown::Write)
+    }
+
+    /// Ends both directions; waiting operations return.
+    pub fn shutdown(&self) -> io::Result<()> {
+        self.socket().shutdown(Shutdown::Both)
+    }
+
+    /// Sets TCP_NODELAY.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.socket().set_tcp_nodelay(on)
+    }
+
+    /// Makes the close send a reset and discard what was not sent.
+    pub fn set_linger_reset(&self) -> io::Result<()> {
+        self.socket().set_linger(Some(Duration::ZERO))
+    }
+
+    /// The bound address (one system call).
+    pub fn local_addr(&self) -> io::Result<Addr> {
+        Addr::local(self)
+    }
+
+    /// The connected address (one system call).
+    pub fn peer_addr(&self) -> io::Result<Addr> {
+        Addr::peer(self)
+    }
+
+    /// The socket, for options this type does not name.
+    pub fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+
+    /// Whether both are the same connection.
+    pub fn same(&self, other: &Stream) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+struct Disarm<'a>(&'a Deadline);
+
+impl Drop for Disarm<'_> {
+    fn drop(&mut self) {
+        self.0.disarm();
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.poller().as_raw_fd()
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        addr::borrow(self.as_raw_fd())
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Stream({})", self.as_raw_fd())
+    }
+}

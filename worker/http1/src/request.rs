@@ -591,3 +591,6 @@ fn occurs_once(known: Known) -> bool {
             | Known::ProxyAuthorization
     )
 }
+
+#[cfg(test)]
+mod tests;

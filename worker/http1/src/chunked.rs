@@ -317,7 +317,7 @@ impl ChunkedDecoder {
         let name = &line[..field.name_len];
         let known = Known::from_name(name);
         if !known.is_some_and(is_forbidden_in_trailers) {
-            self.trailers.push_parsed(name, &line[field.value], known);
+            self.trailers.push_parsed(line, &field, known);
         }
         Ok(())
     }

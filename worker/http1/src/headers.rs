@@ -8,7 +8,7 @@ use std::{fmt, ops::Range};
 
 use crate::{
     known::{self, Known},
-    syntax::eq_ignore_case,
+    syntax::{FieldLine, eq_ignore_case},
 };
 
 /// Bytes a field costs besides its name and its value: `": "` and CRLF.
@@ -111,17 +111,22 @@ impl Headers {
         self.enlist(entry);
     }
 
-    /// Adds a field whose name and value the parser has already found free of control characters.
+    /// Adds a field that the parser has taken apart and found free of control characters.
     #[inline]
-    pub(crate) fn push_parsed(&mut self, name: &[u8], value: &[u8], known: Option<Known>) {
+    pub(crate) fn push_parsed(&mut self, line: &[u8], field: &FieldLine, known: Option<Known>) {
         let at = self.end();
-        self.buf.reserve(name.len() + value.len() + FIELD_OVERHEAD);
-        self.buf.extend_from_slice(name);
-        self.buf.extend_from_slice(b": ");
-        self.buf.extend_from_slice(value);
+        let (name_len, value) = (field.name_len, field.value.clone());
+        if value.start == name_len + 2 && value.end == line.len() && line[name_len + 1] == b' ' {
+            // the line is written as this arena writes it, so it is taken in one copy
+            self.buf.extend_from_slice(line);
+        } else {
+            self.buf.extend_from_slice(&line[..name_len]);
+            self.buf.extend_from_slice(b": ");
+            self.buf.extend_from_slice(&line[value.clone()]);
+        }
         self.buf.extend_from_slice(b"\r\n");
         // both lengths are below the end of the arena, which `end` keeps in 32 bits
-        self.enlist(Entry { at, name_len: name.len() as u32, value_len: value.len() as u32, known });
+        self.enlist(Entry { at, name_len: name_len as u32, value_len: value.len() as u32, known });
     }
 
     /// Writes one line at the end of the arena, escaped where needed.

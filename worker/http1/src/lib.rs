@@ -11,6 +11,8 @@ pub mod date;
 pub mod encode;
 pub mod escape;
 pub mod framing;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod headers;
 pub mod host;
 pub mod known;

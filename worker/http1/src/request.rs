@@ -14,7 +14,7 @@ use crate::{
     method::Method,
     request_error::{Duplicate, RequestError},
     request_line::{self, TargetForm, Version},
-    syntax::{self, FieldLine},
+    syntax,
     uri::{self, Uri},
 };
 
@@ -467,14 +467,14 @@ impl RequestHead {
         range: Range<usize>,
         opts: &RequestOptions,
     ) -> Result<(), RequestError> {
-        let FieldLine { name_len, value, class } = syntax::field_line(line).map_err(|bad| {
+        let field = syntax::field_line(line).map_err(|bad| {
             // a line that ends too early ends with its line end
             let byte = line.get(bad.at).copied().unwrap_or(b'\r');
             RequestError::InvalidHeaderLine(line[..bad.at].into(), byte)
         })?;
         let valid =
             if opts.underscores_in_headers { syntax::PLAIN | syntax::UNDERSCORE } else { syntax::PLAIN };
-        if class & !valid != 0 && opts.ignore_invalid_headers {
+        if field.class & !valid != 0 && opts.ignore_invalid_headers {
             // the head is far shorter than 4 GiB
             self.ignored.push(range.start as u32..range.end as u32);
             return Ok(());
@@ -482,12 +482,12 @@ impl RequestHead {
         if self.headers.len() >= opts.max_headers as usize {
             return Err(RequestError::TooManyHeaders);
         }
-        let (name, value) = (&line[..name_len], &line[value]);
+        let name = &line[..field.name_len];
         let known = Known::from_name(name);
         if let Some(known) = known {
-            self.check_field(known, name, value)?;
+            self.check_field(known, name, &line[field.value.clone()])?;
         }
-        self.headers.push_parsed(name, value, known);
+        self.headers.push_parsed(line, &field, known);
         Ok(())
     }
 

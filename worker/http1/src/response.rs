@@ -307,7 +307,7 @@ impl ResponseHead {
         if self.headers.len() >= opts.max_headers as usize {
             return Err(ResponseError::TooManyHeaders);
         }
-        let (name, value) = (&line[..field.name_len], &line[field.value]);
+        let (name, value) = (&line[..field.name_len], &line[field.value.clone()]);
         let known = Known::from_name(name);
         if let Some(known) = known
             && self.headers.contains_known(known)
@@ -322,7 +322,7 @@ impl ResponseHead {
                 return Ok(());
             }
         }
-        self.headers.push_parsed(name, value, known);
+        self.headers.push_parsed(line, &field, known);
         Ok(())
     }
 

@@ -60,10 +60,16 @@ pub fn trim(bytes: &[u8]) -> &[u8] {
 }
 
 /// The range of `line[from..]` without leading and trailing OWS.
+#[inline]
 fn trimmed(line: &[u8], from: usize) -> Range<usize> {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let start = line[from..].iter().position(|byte| !blank(byte)).map_or(line.len(), |skip| from + skip);
-    let end = line.iter().rposition(|byte| !blank(byte)).map_or(start, |last| (last + 1).max(start));
+    let is_blank = |byte: u8| byte == b' ' || byte == b'\t';
+    let (mut start, mut end) = (from, line.len());
+    while start < end && is_blank(line[start]) {
+        start += 1;
+    }
+    while end > start && is_blank(line[end - 1]) {
+        end -= 1;
+    }
     start..end
 }
 
@@ -87,6 +93,7 @@ pub(crate) struct BadLine {
 
 /// Takes apart one field line (without its line end), as RFC 9112 section 5 writes it: no space before the colon, no folding,
 /// no empty name, no control character.
+#[inline]
 pub(crate) fn field_line(line: &[u8]) -> Result<FieldLine, BadLine> {
     let mut class = 0;
     let mut at = 0;

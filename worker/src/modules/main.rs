@@ -22,10 +22,13 @@ use crate::module::Module;
 /// Key of [`MainConf`] among the main level's structs.
 pub static CONF: Slot<MainConf> = Slot::new();
 
-/// The module's place in the list of modules.
-pub struct MainModule;
+/// The module.
+pub static MODULE: Main = Main;
 
-impl Module for MainModule {
+/// See the module's documentation.
+pub struct Main;
+
+impl Module for Main {
     fn name(&self) -> &'static str {
         "ngx_core_module"
     }

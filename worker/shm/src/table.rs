@@ -14,6 +14,9 @@
 //! changed is lost (module `repair`). A contradiction met on the way ([`Error::Corrupt`]) has the same consequence at the next lock.
 
 mod repair;
+mod shards;
+
+pub use shards::Shards;
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
@@ -150,7 +153,7 @@ impl Table {
         self.lock.takeovers()
     }
 
-    /// Hash of a key as the chains use it; its high half is free for choosing between several tables with one secret.
+    /// Hash of a key as the chains use it, the low half of 64 bits.
     #[inline]
     fn hash_of(&self, key: &[u8]) -> u32 {
         self.hash.hash(key) as u32

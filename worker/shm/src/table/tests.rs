@@ -58,7 +58,7 @@ fn sets_finds_replaces_removes() {
     assert_eq!(guard.oldest().unwrap(), Some(a));
     guard.set(b"a", &[7; 5000], 0).unwrap();
     assert!(guard.find(b"a").unwrap().unwrap() != a, "another size, another place");
-    assert!(guard.word(a, 0).is_err(), "the old reference is void");
+    assert!(guard.value(a, |_| ()).is_err(), "the old reference is void");
     let b = guard.find(b"b").unwrap().unwrap();
     assert_eq!(guard.oldest().unwrap(), Some(b));
     guard.remove(b).unwrap();

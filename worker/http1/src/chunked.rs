@@ -25,7 +25,7 @@ const SIZE_DIGITS_MAX: u8 = 16;
 /// Most bytes of the extensions of one chunk.
 pub const EXTENSION_BYTES_MAX: u32 = 1024;
 /// How far the framing of a body may exceed what is usual for its chunks, bytes. Every chunk adds its line and takes off
-/// [`OVERHEAD_BYTES_PER_CHUNK`] and twice its data, so that only long extensions on little data ever get there.
+/// 16 bytes and twice its data, so that only long extensions on little data ever get there.
 pub const OVERHEAD_BYTES_MAX: u64 = 16 * 1024;
 /// Framing that is free for every chunk, bytes.
 const OVERHEAD_BYTES_PER_CHUNK: u64 = 16;

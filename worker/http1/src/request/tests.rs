@@ -1,4 +1,5 @@
 use super::*;
+use crate::{Framing, Known, Method, Version};
 
 /// What one head came to: the head and what is left, the error, or not enough.
 type Outcome = Result<Option<(RequestHead, Vec<u8>)>, RequestError>;

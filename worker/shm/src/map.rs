@@ -185,6 +185,15 @@ impl Region {
         Ok(unsafe { AtomicU64::from_ptr(at.cast()) })
     }
 
+    /// `count` words at `offset`, a multiple of 8.
+    #[inline]
+    pub(crate) fn words(&self, offset: usize, count: usize) -> Result<&[AtomicU64]> {
+        let first = self.word64(offset)?;
+        self.check(offset, count.saturating_mul(8))?;
+        // SAFETY: all of it is inside the mapping and aligned like the first; words are only accessed atomically.
+        Ok(unsafe { std::slice::from_raw_parts(first, count) })
+    }
+
     #[inline]
     pub(crate) fn load32(&self, offset: usize) -> Result<u32> {
         Ok(self.word32(offset)?.load(Ordering::Relaxed))

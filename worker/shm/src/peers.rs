@@ -35,6 +35,8 @@ const CAPACITY: usize = 72;
 const SERIALS: usize = 80;
 const GROUP_NAME_LEN: usize = 88;
 const GROUP_NAME: usize = 96;
+/// Records from this one on were never used.
+const USED_END: usize = 352;
 /// Longest name of a group, bytes.
 pub const GROUP_NAME_MAX: usize = 255;
 /// Groups in one zone.
@@ -226,7 +228,8 @@ impl Group {
     }
 
     fn refs(&self) -> impl Iterator<Item = PeerRef> + '_ {
-        (0..self.capacity).filter_map(|index| {
+        let end = self.region.load64(USED_END).map_or(0, |end| end as u32).min(self.capacity);
+        (0..end).filter_map(|index| {
             let at = self.record(index);
             let used = self.region.load64(at + FLAGS).ok()? & USED != 0;
             used.then(|| self.region.load64(at + SERIAL).ok())
@@ -319,6 +322,8 @@ impl GroupGuard<'_> {
         let serial = region.load64(SERIALS)?.wrapping_add(1) & u64::from(u32::MAX);
         region.store64(SERIALS, serial)?;
         let at = group.record(index);
+        let end = region.load64(USED_END)?.max(u64::from(index) + 1);
+        region.store64(USED_END, end)?;
         region.zero(at, group.stride)?;
         record::write_names(region, at, config)?;
         config.initial_state().store(region, at)?;

@@ -16,9 +16,9 @@
 mod repair;
 mod shards;
 
-pub use shards::Shards;
+pub use shards::{Place, Shards};
 
-use std::sync::atomic::{Ordering, compiler_fence};
+use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use crate::{
     error::{Error, Result},
@@ -58,6 +58,7 @@ const LIVE: u32 = 0x5EA1 << 16;
 pub const KEY_MAX: usize = u16::MAX as usize;
 /// One bucket is made for so many bytes of the region: chains of two or so when it is full of the smallest entries.
 const BYTES_PER_BUCKET: usize = 128;
+const SHORT: Error = Error::Corrupt("a value is shorter than expected");
 const REGION_MAX: usize = 8 << 32;
 
 /// A handle on a table inside a [`Region`].
@@ -87,6 +88,10 @@ impl Table {
     /// Makes an empty table over the whole region, whose first bytes must be zero. `reserve` bytes (rounded up to 64) stay
     /// for the user, zero-filled; see [`reserve`](Self::reserve).
     pub fn format(region: &Region, reserve: usize) -> Result<Self> {
+        Self::format_with(region, reserve, HashKey::random())
+    }
+
+    fn format_with(region: &Region, reserve: usize, key: HashKey) -> Result<Self> {
         if region.len() > REGION_MAX {
             return Err(Error::TooLong { have: region.len(), max: REGION_MAX });
         }
@@ -98,7 +103,6 @@ impl Table {
         if region.len() < need {
             return Err(Error::TooSmall { have: region.len(), need });
         }
-        let key = HashKey::random();
         region.store64(HASH_KEY_AT, key.0)?;
         region.store64(HASH_KEY_AT + 8, key.1)?;
         region.store32(BUCKETS_AT, buckets)?;
@@ -185,6 +189,12 @@ impl TableGuard<'_> {
         self.noted(self.search(key, self.table.hash_of(key)))
     }
 
+    /// As [`find`](Self::find), for a key whose hash [`Shards::of`] has told.
+    #[inline]
+    pub(crate) fn find_hashed(&self, key: &[u8], hash: u32) -> Result<Option<EntryRef>> {
+        self.noted(self.search(key, hash))
+    }
+
     /// Entries there are.
     pub fn len(&self) -> u32 {
         self.table.region.load32(LEN_AT).unwrap_or(0)
@@ -243,9 +253,28 @@ impl TableGuard<'_> {
         self.noted(self.word_at(entry, index).and_then(|at| self.table.region.load64(at)))
     }
 
+    /// The value's first `N` words, to be used while the lock is held. Each is stored by itself.
+    #[inline]
+    pub(crate) fn words<const N: usize>(&self, entry: EntryRef) -> Result<&[AtomicU64; N]> {
+        let words = || {
+            let (at, len) = self.value_at(entry)?;
+            if N > len / 8 {
+                return Err(SHORT);
+            }
+            Ok(self.table.region.words(at, N)?.first_chunk().expect("as many as were asked for"))
+        };
+        self.noted(words())
+    }
+
     /// The user's own fixed part. Its words are atomics and may also be used without the lock.
     pub fn reserve(&self) -> Result<Region> {
         self.table.region.part(HEADER, self.table.reserve)
+    }
+
+    /// Word number `index` of the user's own fixed part.
+    #[inline]
+    pub(crate) fn reserve_word(&self, index: usize) -> Result<&AtomicU64> {
+        self.table.region.word64(HEADER + index * 8)
     }
 
     // --- changing
@@ -530,7 +559,7 @@ impl TableGuard<'_> {
     fn word_at(&self, entry: EntryRef, index: usize) -> Result<usize> {
         let (at, len) = self.value_at(entry)?;
         if index >= len / 8 {
-            return Err(Error::Corrupt("a value is shorter than expected"));
+            return Err(SHORT);
         }
         Ok(at + index * 8)
     }

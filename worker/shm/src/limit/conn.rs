@@ -9,7 +9,13 @@
 //! entry 'w' slot key   count of any further worker
 //! ```
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::{
+    ops::Deref,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crate::{
     error::{Error, Result},
@@ -49,6 +55,8 @@ struct Inner {
     who: Option<Identity>,
     mine: OnceLock<SlotId>,
     deferred: Mutex<Vec<Claim>>,
+    /// Whether there are any.
+    any_deferred: AtomicBool,
 }
 
 /// One connection counted; dropping it counts it off.
@@ -88,6 +96,7 @@ impl LimitConn {
             who,
             mine: OnceLock::new(),
             deferred: Mutex::new(Vec::new()),
+            any_deferred: AtomicBool::new(false),
         })))
     }
 
@@ -100,23 +109,23 @@ impl LimitConn {
         let inner = &self.0;
         inner.catch_up();
         let slot = inner.slot()?;
-        let (shard, table) = inner.shards.of(key);
-        let mut guard = consistent(table.lock()?)?;
-        let entry = match guard.find(&total_key(key))? {
+        let (name, place) = (StoredKey::total(key), inner.shards.of(key));
+        let mut guard = consistent(place.table.lock()?)?;
+        let entry = match guard.find(&name)? {
             Some(entry) if guard.word(entry, TOTAL)? >= u64::from(max) => return Ok(None),
             Some(entry) => entry,
-            None => guard.insert(&total_key(key), TOTAL_LEN)?,
+            None => guard.insert(&name, TOTAL_LEN)?,
         };
         add(&mut guard, entry, key, slot)?;
-        let claim = Claim { entry, shard, epoch: guard.epoch() };
+        let claim = Claim { entry, shard: place.number, epoch: guard.epoch() };
         drop(guard);
         Ok(Some(Held { inner: Arc::clone(inner), claim }))
     }
 
     /// Connections counted under `key` now.
     pub fn count(&self, key: &[u8]) -> Result<u64> {
-        let guard = consistent(self.0.shards.of(key).1.lock()?)?;
-        match guard.find(&total_key(key))? {
+        let guard = consistent(self.0.shards.of(key).table.lock()?)?;
+        match guard.find(&StoredKey::total(key))? {
             Some(entry) => guard.word(entry, TOTAL),
             None => Ok(0),
         }
@@ -138,6 +147,7 @@ impl Drop for Held {
             && deferred.len() < DEFERRED_MAX
         {
             deferred.push(self.claim);
+            self.inner.any_deferred.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -154,6 +164,9 @@ impl Inner {
 
     /// Does the decrements that a stuck lock had put off.
     fn catch_up(&self) {
+        if !self.any_deferred.load(Ordering::Relaxed) {
+            return;
+        }
         let Ok(mut deferred) = self.deferred.lock() else { return };
         while let Some(&claim) = deferred.last() {
             if self.release(claim).is_err() {
@@ -161,6 +174,7 @@ impl Inner {
             }
             deferred.pop();
         }
+        self.any_deferred.store(false, Ordering::Relaxed);
     }
 
     fn release(&self, claim: Claim) -> Result<()> {
@@ -202,9 +216,9 @@ fn tables(body: &Region) -> Result<Region> {
 
 /// A worker that died here may have changed a count but not its total. After a repair the totals are added up again.
 fn consistent(mut guard: TableGuard<'_>) -> Result<TableGuard<'_>> {
-    if guard.reserve()?.load64(RECOMPUTED)? != guard.repairs() {
+    if guard.reserve_word(RECOMPUTED)?.load(Ordering::Relaxed) != guard.repairs() {
         recompute(&mut guard)?;
-        guard.reserve()?.store64(RECOMPUTED, guard.repairs())?;
+        guard.reserve_word(RECOMPUTED)?.store(guard.repairs(), Ordering::Release);
     }
     Ok(guard)
 }
@@ -215,7 +229,7 @@ fn add(guard: &mut TableGuard<'_>, entry: EntryRef, key: &[u8], slot: SlotId) ->
     if count == 0 || first == slot {
         guard.set_word(entry, FIRST, pack(slot, count + 1))?;
     } else {
-        let name = worker_key(slot, key);
+        let name = StoredKey::worker(slot, key);
         let own = match guard.find(&name)? {
             Some(own) => own,
             None => guard.insert(&name, COUNT_LEN)?,
@@ -226,22 +240,21 @@ fn add(guard: &mut TableGuard<'_>, entry: EntryRef, key: &[u8], slot: SlotId) ->
 }
 
 fn subtract(guard: &mut TableGuard<'_>, entry: EntryRef, slot: SlotId) -> Result<()> {
-    let name = Name::of(guard, entry)?;
-    // A connection may have been counted in the first place and others of this worker under its own name, or the reverse: they
-    // are all alike, so it does not matter which is taken off.
-    let own = guard.find(&worker_key(slot, &name.key))?;
-    match (own, unpack(guard.word(entry, FIRST)?)) {
-        (Some(own), _) => {
-            let count = guard.word(own, COUNT)?.saturating_sub(1);
-            guard.set_word(own, COUNT, count)?;
-            if count == 0 {
-                guard.remove(own)?;
-            }
+    // A connection may have been counted in the entry and others of this worker under its own name, or the reverse: they are all
+    // alike, so it does not matter which is taken off.
+    let (first, count) = unpack(guard.word(entry, FIRST)?);
+    if first == slot && count > 0 {
+        guard.set_word(entry, FIRST, pack(slot, count - 1))?;
+    } else {
+        let name = Name::of(guard, entry)?;
+        let Some(own) = guard.find(&StoredKey::worker(slot, &name.key))? else {
+            return Ok(()); // already taken off
+        };
+        let count = guard.word(own, COUNT)?.saturating_sub(1);
+        guard.set_word(own, COUNT, count)?;
+        if count == 0 {
+            guard.remove(own)?;
         }
-        (None, (first, count)) if first == slot && count > 0 => {
-            guard.set_word(entry, FIRST, pack(slot, count - 1))?;
-        }
-        _ => return Ok(()), // already taken off
     }
     let total = guard.word(entry, TOTAL)?.saturating_sub(1);
     guard.set_word(entry, TOTAL, total)?;
@@ -263,7 +276,7 @@ fn recompute(guard: &mut TableGuard<'_>) -> Result<()> {
             continue;
         }
         let count = guard.word(entry, COUNT)?;
-        match guard.find(&total_key(&name.key))? {
+        match guard.find(&StoredKey::total(&name.key))? {
             Some(total) if count > 0 => guard.set_word(total, TOTAL, guard.word(total, TOTAL)? + count)?,
             _ => guard.remove(entry)?,
         }
@@ -294,12 +307,38 @@ fn unpack(word: u64) -> (SlotId, u32) {
     (SlotId((word >> 32) as u16), word as u32)
 }
 
-fn total_key(key: &[u8]) -> Vec<u8> {
-    [&[TOTAL_OF], key].concat()
+/// A key as it is stored: with the kind of entry before it.
+struct StoredKey {
+    bytes: [u8; KEY_MAX + 3],
+    len: usize,
 }
 
-fn worker_key(slot: SlotId, key: &[u8]) -> Vec<u8> {
-    [&[WORKER_OF], &slot.0.to_le_bytes()[..], key].concat()
+impl StoredKey {
+    fn total(key: &[u8]) -> Self {
+        Self::new(&[TOTAL_OF], key)
+    }
+
+    fn worker(slot: SlotId, key: &[u8]) -> Self {
+        let [low, high] = slot.0.to_le_bytes();
+        Self::new(&[WORKER_OF, low, high], key)
+    }
+
+    /// Keys are at most `KEY_MAX` long when they come in; one from a damaged zone is cut.
+    fn new(kind: &[u8], key: &[u8]) -> Self {
+        let key = &key[..key.len().min(KEY_MAX)];
+        let mut bytes = [0; KEY_MAX + 3];
+        bytes[..kind.len()].copy_from_slice(kind);
+        bytes[kind.len()..][..key.len()].copy_from_slice(key);
+        Self { bytes, len: kind.len() + key.len() }
+    }
+}
+
+impl Deref for StoredKey {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 /// What an entry's key says.

@@ -7,6 +7,8 @@
 //!
 //! One thing differs: a reservation whose worker was killed holds its bucket for [`RESERVATION_MS_MAX`] and not for ever.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::{
     error::{Error, Result},
     map::Region,
@@ -101,22 +103,20 @@ impl LimitReq {
 
     /// Accounts a reserved request; the bucket's level. `None` if the zone was emptied meanwhile.
     pub fn account_reserved(&self, reservation: Reservation, now_ms: u64, rate: u64) -> Result<Option<u64>> {
-        let Some((mut guard, entry)) = self.reserved(reservation)? else { return Ok(None) };
-        let (excess, ms) = level(&guard, entry, now_ms, rate)?;
-        if ms != 0 {
-            guard.set_word(entry, LAST, now_ms)?;
-        }
-        guard.set_word(entry, EXCESS, excess)?;
-        unreserve(&mut guard, entry)?;
+        let Some((guard, entry)) = self.reserved(reservation)? else { return Ok(None) };
+        let bucket = Bucket(guard.words(entry)?);
+        let (excess, ms) = bucket.level(now_ms, rate);
+        bucket.account(excess, ms, now_ms);
+        bucket.unreserve();
         Ok(Some(excess))
     }
 
     /// Gives a reservation up without accounting.
     pub fn release(&self, reservation: Reservation) -> Result<()> {
-        match self.reserved(reservation)? {
-            Some((mut guard, entry)) => unreserve(&mut guard, entry),
-            None => Ok(()),
+        if let Some((guard, entry)) = self.reserved(reservation)? {
+            Bucket(guard.words(entry)?).unreserve();
         }
+        Ok(())
     }
 
     /// Repairs what dead workers left locked; for the master.
@@ -125,27 +125,25 @@ impl LimitReq {
     }
 
     fn lookup(&self, key: &[u8], now_ms: u64, rate: u64, burst: u64, account: bool) -> Result<Lookup> {
-        let (shard, table) = self.shards.of(key);
-        let mut guard = table.lock()?;
-        let (entry, excess) = match guard.find(key)? {
+        let place = self.shards.of(key);
+        let mut guard = place.table.lock()?;
+        let (entry, excess) = match guard.find_hashed(key, place.hash)? {
             Some(entry) => {
                 guard.touch(entry)?;
-                let (excess, ms) = level(&guard, entry, now_ms, rate)?;
+                let bucket = Bucket(guard.words(entry)?);
+                let (excess, ms) = bucket.level(now_ms, rate);
                 if excess > burst {
                     return Ok(Lookup::Busy { excess });
                 }
                 if account {
-                    guard.set_word(entry, EXCESS, excess)?;
-                    if ms != 0 {
-                        guard.set_word(entry, LAST, now_ms)?;
-                    }
+                    bucket.account(excess, ms, now_ms);
                 }
                 (entry, excess)
             }
             None => {
                 let entry = new_bucket(&mut guard, key, now_ms, rate)?;
                 if account {
-                    guard.set_word(entry, LAST, now_ms)?;
+                    Bucket(guard.words(entry)?).set(LAST, now_ms);
                 }
                 (entry, 0)
             }
@@ -153,9 +151,8 @@ impl LimitReq {
         if account {
             return Ok(Lookup::Ok { excess });
         }
-        let count = guard.word(entry, RESERVED)? >> 48;
-        guard.set_word(entry, RESERVED, (count + 1) << 48 | now_ms & STAMP)?;
-        let epoch = guard.epoch();
+        Bucket(guard.words(entry)?).reserve(now_ms);
+        let (shard, epoch) = (place.number, guard.epoch());
         Ok(Lookup::Again { excess, reservation: Reservation { entry, shard, epoch } })
     }
 
@@ -169,29 +166,62 @@ impl LimitReq {
 
 const STAMP: u64 = (1 << 48) - 1;
 
-/// The level with one more request, and the time since the last one as nginx takes it: a clock that went back a little counts
-/// as no time, one that went back by more than a minute as one millisecond.
-fn level(guard: &TableGuard<'_>, entry: EntryRef, now_ms: u64, rate: u64) -> Result<(u64, u64)> {
-    let last = guard.word(entry, LAST)?;
-    if last == 0 {
-        return Ok((0, now_ms)); // reserved but never accounted: nothing is in it
+/// The words of one bucket, under the table's lock.
+struct Bucket<'a>(&'a [AtomicU64; 3]);
+
+impl Bucket<'_> {
+    fn of(&self, word: usize) -> u64 {
+        self.0[word].load(Ordering::Relaxed)
     }
-    let ms = match now_ms.wrapping_sub(last) as i64 {
-        ms if ms < -60_000 => 1,
-        ms => ms.max(0) as u64,
-    };
-    let excess = guard.word(entry, EXCESS)?.saturating_add(1000).saturating_sub(leaked(rate, ms));
-    Ok((excess, ms))
+
+    fn set(&self, word: usize, value: u64) {
+        self.0[word].store(value, Ordering::Relaxed);
+    }
+
+    /// The level with one more request, and the time since the last one as nginx takes it: a clock that went back a little
+    /// counts as no time, one that went back by more than a minute as one millisecond.
+    fn level(&self, now_ms: u64, rate: u64) -> (u64, u64) {
+        let last = self.of(LAST);
+        if last == 0 {
+            return (0, now_ms); // reserved but never accounted: nothing is in it
+        }
+        let ms = match now_ms.wrapping_sub(last) as i64 {
+            ms if ms < -60_000 => 1,
+            ms => ms.max(0) as u64,
+        };
+        (self.of(EXCESS).saturating_add(1000).saturating_sub(leaked(rate, ms)), ms)
+    }
+
+    fn account(&self, excess: u64, ms: u64, now_ms: u64) {
+        self.set(EXCESS, excess);
+        if ms != 0 {
+            self.set(LAST, now_ms);
+        }
+    }
+
+    fn reserve(&self, now_ms: u64) {
+        let count = self.of(RESERVED) >> 48;
+        self.set(RESERVED, (count + 1).min(0xFFFF) << 48 | now_ms & STAMP);
+    }
+
+    fn unreserve(&self) {
+        let count = (self.of(RESERVED) >> 48).saturating_sub(1);
+        self.set(RESERVED, count << 48 | self.of(RESERVED) & STAMP);
+    }
+
+    fn is_reserved(&self, now_ms: u64) -> bool {
+        let age_ms = (now_ms & STAMP).abs_diff(self.of(RESERVED) & STAMP);
+        self.of(RESERVED) >> 48 != 0 && age_ms < RESERVATION_MS_MAX
+    }
+
+    fn is_idle(&self, now_ms: u64, rate: u64) -> bool {
+        let idle_ms = (now_ms.wrapping_sub(self.of(LAST)) as i64).unsigned_abs();
+        idle_ms >= IDLE_MS_MIN && self.of(EXCESS) <= leaked(rate, idle_ms)
+    }
 }
 
 fn leaked(rate: u64, ms: u64) -> u64 {
     rate.saturating_mul(ms) / 1000
-}
-
-fn unreserve(guard: &mut TableGuard<'_>, entry: EntryRef) -> Result<()> {
-    let word = guard.word(entry, RESERVED)?;
-    let count = (word >> 48).saturating_sub(1);
-    guard.set_word(entry, RESERVED, count << 48 | word & STAMP)
 }
 
 fn new_bucket(guard: &mut TableGuard<'_>, key: &[u8], now_ms: u64, rate: u64) -> Result<EntryRef> {
@@ -213,11 +243,8 @@ fn new_bucket(guard: &mut TableGuard<'_>, key: &[u8], now_ms: u64, rate: u64) ->
 fn expire_idle(guard: &mut TableGuard<'_>, now_ms: u64, rate: u64) -> Result<()> {
     for _ in 0..2 {
         let Some(entry) = guard.oldest()? else { return Ok(()) };
-        let idle_ms = (now_ms.wrapping_sub(guard.word(entry, LAST)?) as i64).unsigned_abs();
-        if is_reserved(guard, entry, now_ms)?
-            || idle_ms < IDLE_MS_MIN
-            || guard.word(entry, EXCESS)? > leaked(rate, idle_ms)
-        {
+        let bucket = Bucket(guard.words(entry)?);
+        if bucket.is_reserved(now_ms) || !bucket.is_idle(now_ms, rate) {
             return Ok(());
         }
         guard.remove(entry)?;
@@ -227,15 +254,9 @@ fn expire_idle(guard: &mut TableGuard<'_>, now_ms: u64, rate: u64) -> Result<()>
 
 fn expire_oldest(guard: &mut TableGuard<'_>, now_ms: u64) -> Result<bool> {
     match guard.oldest()? {
-        Some(entry) if !is_reserved(guard, entry, now_ms)? => guard.remove(entry).map(|()| true),
+        Some(entry) if !Bucket(guard.words(entry)?).is_reserved(now_ms) => guard.remove(entry).map(|()| true),
         _ => Ok(false),
     }
-}
-
-fn is_reserved(guard: &TableGuard<'_>, entry: EntryRef, now_ms: u64) -> Result<bool> {
-    let word = guard.word(entry, RESERVED)?;
-    let age_ms = (now_ms & STAMP).abs_diff(word & STAMP);
-    Ok(word >> 48 != 0 && age_ms < RESERVATION_MS_MAX)
 }
 
 /// How long a request waits that found its bucket at `excess`, milliseconds; `delay` is the `delay=` parameter in thousandths.
@@ -461,7 +482,7 @@ mod tests {
         assert_eq!(third, Outcome::Rejected { excess: 2000, limit: 1 });
         // The refusal left nothing in the first zone, and no reservation.
         assert_eq!(a.account(b"k", 5000, R, 9000).unwrap(), Lookup::Ok { excess: 2000 });
-        let guard = a.shards.of(b"k").1.lock().unwrap();
+        let guard = a.shards.of(b"k").table.lock().unwrap();
         let entry = guard.find(b"k").unwrap().unwrap();
         assert_eq!(guard.word(entry, RESERVED).unwrap() >> 48, 0);
     }

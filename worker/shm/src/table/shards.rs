@@ -22,11 +22,22 @@ pub struct Shards {
     hash: HashKey,
 }
 
+/// Where a key belongs.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// Its number.
+    pub number: usize,
+    pub(crate) hash: u32,
+}
+
 impl Shards {
     /// Makes empty tables over a zero-filled region, each with `reserve` bytes for the user.
     pub fn format(region: &Region, reserve: usize) -> Result<Self> {
+        let key = HashKey::random();
         for part in Self::parts(region)? {
-            Table::format(&part, reserve)?;
+            Table::format_with(&part, reserve, key)?;
         }
         Self::open(region)
     }
@@ -35,19 +46,16 @@ impl Shards {
     pub fn open(region: &Region) -> Result<Self> {
         let tables = Self::parts(region)?.iter().map(Table::open).collect::<Result<Vec<_>>>()?;
         let first = tables.first().ok_or(Error::Mismatch("it holds no table"))?;
-        // A secret of its own for the choice of the table: the first table's with its halves exchanged.
-        let hash = HashKey(first.hash.1, first.hash.0);
-        Ok(Self { tables, hash })
+        Ok(Self { hash: first.hash, tables })
     }
 
-    /// The table in which `key` belongs, and its number.
+    /// Where `key` belongs.
     #[inline]
-    pub fn of(&self, key: &[u8]) -> (usize, &Table) {
-        let number = match self.tables.len() {
-            1 => 0,
-            n => self.hash.hash(key) as usize % n,
-        };
-        (number, &self.tables[number])
+    pub fn of(&self, key: &[u8]) -> Place<'_> {
+        // All tables have one secret: the high half of the hash chooses the table, the low half the chain in it.
+        let hash = self.hash.hash(key);
+        let number = (hash >> 32) as usize & (self.tables.len() - 1);
+        Place { table: &self.tables[number], number, hash: hash as u32 }
     }
 
     /// The table of this number.
@@ -91,8 +99,8 @@ mod tests {
             let mut used = std::collections::HashSet::new();
             for i in 0..1000u32 {
                 let key = i.to_le_bytes();
-                assert_eq!(one.of(&key).0, two.of(&key).0);
-                used.insert(one.of(&key).0);
+                assert_eq!(one.of(&key).number, two.of(&key).number);
+                used.insert(one.of(&key).number);
             }
             assert_eq!(used.len(), shards);
         }

@@ -8,6 +8,8 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -134,8 +136,8 @@ pub fn live_tasks() -> usize {
 
 /// Builds the loop on this thread, runs the future that `f` makes to its end and returns its output.
 ///
-/// Tasks still alive then are abandoned, not awaited: wait for [`live_tasks`] to become zero first if they matter.
-/// A panic of the main future passes through; give work that may panic to [`spawn`].
+/// Tasks still alive then are abandoned: neither awaited nor dropped. Wait for [`live_tasks`] to become zero first if
+/// they matter. A panic of the main future passes through; give work that may panic to [`spawn`].
 pub fn run<T, F: Future<Output = T>>(options: RingOptions, f: impl FnOnce(Driver) -> F) -> io::Result<T> {
     assert!(driver().is_none(), "a loop already runs on this thread");
     ignore_sigpipe();
@@ -144,10 +146,9 @@ pub fn run<T, F: Future<Output = T>>(options: RingOptions, f: impl FnOnce(Driver
     if options.driver != DriverChoice::Epoll {
         for flags in Flags::ALL {
             match build_ring(flags, entries) {
-                Ok((mut ring, descriptor)) => {
-                    turn::set_ring(descriptor);
+                Ok((ring, descriptor)) => {
                     let report = Report { driver: Driver::IoUring, flags: flags.name(), refusals };
-                    return enter(report, f, |main| ring.block_on(main));
+                    return run_ring(ring, descriptor, flags, report, f);
                 }
                 Err(error) => refusals.push(format!("io_uring with flags {}: {error}", flags.name())),
             }
@@ -156,26 +157,43 @@ pub fn run<T, F: Future<Output = T>>(options: RingOptions, f: impl FnOnce(Driver
             return Err(io::Error::other(refusals.join("; ")));
         }
     }
-    let mut epoll = RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).build()?;
+    let epoll = RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).build()?;
+    // Never dropped: see `run_ring`.
+    let mut epoll = ManuallyDrop::new(epoll);
     let report = Report { driver: Driver::Epoll, flags: "", refusals };
     enter(report, f, |main| epoll.block_on(main))
 }
 
-/// Builds a ring; with deferred task work also finds its descriptor, which [`turn`] needs to keep completions
-/// flowing while tasks are busy.
+/// Builds a ring and finds its descriptor.
 fn build_ring(flags: Flags, entries: u32) -> io::Result<(Runtime<IoUringDriver>, Option<i32>)> {
     let before = turn::rings();
-    let ring = RuntimeBuilder::<IoUringDriver>::new()
-        .with_entries(entries)
-        .uring_builder(flags.builder(entries))
-        .build()?;
-    if !matches!(flags, Flags::Defer) {
-        return Ok((ring, None));
+    let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(entries);
+    let ring = builder.uring_builder(flags.builder(entries)).build()?;
+    let descriptor = turn::find_ring(&before);
+    if matches!(flags, Flags::Defer) && descriptor.is_none() {
+        // Completions could not be kept flowing while tasks are busy.
+        return Err(io::Error::other("its descriptor was not found in /proc/self/fd"));
     }
-    match turn::find_ring(&before) {
-        Some(descriptor) => Ok((ring, Some(descriptor))),
-        None => Err(io::Error::other("its descriptor was not found in /proc/self/fd")),
+    Ok((ring, descriptor))
+}
+
+fn run_ring<T, F: Future<Output = T>>(
+    ring: Runtime<IoUringDriver>,
+    descriptor: Option<i32>,
+    flags: Flags,
+    report: Report,
+    f: impl FnOnce(Driver) -> F,
+) -> io::Result<T> {
+    // Never dropped: operations in flight own buffers that the kernel may still write to, and dropping what waits in
+    // the loop would run code that needs the loop.
+    let mut ring = ManuallyDrop::new(ring);
+    turn::set_ring(descriptor.filter(|_| matches!(flags, Flags::Defer)));
+    let result = enter(report, f, |main| ring.block_on(main));
+    if let Some(descriptor) = descriptor {
+        // SAFETY: the ring's descriptor, whose owner is never dropped. Closing it cancels what is in flight.
+        drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
     }
+    result
 }
 
 type Main<'a, T> = Pin<&'a mut (dyn Future<Output = io::Result<T>> + 'a)>;

@@ -44,11 +44,8 @@ impl Inner {
     /// The runtime's stream, for starting one operation.
     ///
     /// # Safety
-    /// The reference is used only until the operation is submitted, and that happens before anything else runs.
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "the runtime asks for &mut but only clones the descriptor's reference"
-    )]
+    /// The reference is used only until the operation is submitted, and that happens before anything else runs. (The
+    /// runtime asks for `&mut` but only clones the reference to the descriptor.)
     pub(crate) unsafe fn io(&self) -> &'static mut UnixStream {
         // SAFETY: by this function's contract no two of these references are in use at the same time.
         unsafe { &mut *self.io.get() }

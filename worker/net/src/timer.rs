@@ -195,11 +195,13 @@ pub(crate) fn start() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Ends this thread's use of the timerfd.
+/// Ends this thread's use of the timerfd. Tasks that still wait for a time are abandoned with their wakers.
 pub(crate) fn stop() {
     with_timers(|timers| {
         timers.descriptor = None;
         timers.armed = NEVER;
+        let next = timers.wheel.successor();
+        std::mem::forget(std::mem::replace(&mut timers.wheel, next));
     });
 }
 

@@ -46,13 +46,14 @@ pub(crate) fn set_ring(descriptor: Option<i32>) {
     TURN.with(|turn| turn.ring.set(descriptor.unwrap_or(NO_RING)));
 }
 
+/// The loop ended; tasks that still wait are abandoned with their wakers.
 pub(crate) fn stop() {
-    let left = TURN.with(|turn| {
+    TURN.with(|turn| {
         turn.ring.set(NO_RING);
         turn.ticker.set(false);
-        (turn.waiting.take(), turn.ready.take())
+        std::mem::forget(turn.waiting.take());
+        turn.ready.take();
     });
-    drop(left);
 }
 
 /// Counts a task poll; at most once per tick of the coarse clock it lets the ring post completions.

@@ -15,7 +15,8 @@ const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const NIL: u32 = u32::MAX;
 /// Longest time a node is queued ahead, in milliseconds (about two years); later ones are queued again from there.
-const HORIZON: u64 = (1 << (SLOT_BITS * LEVELS as u32)) - 1;
+/// One slot less than a full round, so that it never lands in the slot of the present.
+const HORIZON: u64 = (SLOTS as u64 - 1) << (SLOT_BITS * (LEVELS as u32 - 1));
 
 /// Names a node; outdated as soon as the node is freed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,11 +55,14 @@ pub(crate) struct Wheel {
     queued: usize,
     heads: [u32; LEVELS * SLOTS],
     occupied: [u64; LEVELS],
+    /// Generation of new nodes; differs between the wheels of a thread, so that no key outlives its wheel.
+    first_generation: u32,
 }
 
 impl Wheel {
     pub(crate) const fn new() -> Self {
         Self {
+            first_generation: 0,
             elapsed: 0,
             nodes: Vec::new(),
             free: NIL,
@@ -66,6 +70,14 @@ impl Wheel {
             heads: [NIL; LEVELS * SLOTS],
             occupied: [0; LEVELS],
         }
+    }
+
+    /// An empty wheel for the next loop of the same thread: keys of this one name nothing in it.
+    pub(crate) const fn successor(&self) -> Self {
+        const GENERATIONS_PER_LOOP: u32 = 1 << 24;
+        let mut next = Self::new();
+        next.first_generation = self.first_generation.wrapping_add(GENERATIONS_PER_LOOP);
+        next
     }
 
     /// Number of nodes that wait for their time.
@@ -213,17 +225,18 @@ impl Wheel {
         }
         let index =
             u32::try_from(self.nodes.len()).ok().filter(|&i| i != NIL).expect("fewer timers than 2^32");
+        let generation = self.first_generation;
         self.nodes.push(Node {
             next: NIL,
             previous: NIL,
-            generation: 0,
+            generation,
             slot: 0,
             state: State::Fired,
             queued_for: 0,
             deadline: NEVER,
             waker: None,
         });
-        (index, Key { index, generation: 0 })
+        (index, Key { index, generation })
     }
 
     fn release(&mut self, index: u32) {

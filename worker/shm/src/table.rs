@@ -86,7 +86,7 @@ impl EntryRef {
 
 impl Table {
     /// Makes an empty table over the whole region, whose first bytes must be zero. `reserve` bytes (rounded up to 64) stay
-    /// for the user, zero-filled; see [`reserve`](Self::reserve).
+    /// for the user, zero-filled; see [`TableGuard::reserve`].
     pub fn format(region: &Region, reserve: usize) -> Result<Self> {
         Self::format_with(region, reserve, HashKey::random())
     }

@@ -438,6 +438,20 @@ mod tests {
         assert_eq!(entries_left(&conn), 0);
     }
 
+    /// What all workers have noted under `key`.
+    fn noted(conn: &LimitConn, key: &[u8]) -> u64 {
+        let guard = conn.0.shards.of(key).table.lock().unwrap();
+        let count = |entry| {
+            let name = Name::of(&guard, entry).unwrap();
+            match name.worker {
+                _ if name.key != key => 0,
+                Some(_) => guard.word(entry, COUNT).unwrap(),
+                None => unpack(guard.word(entry, FIRST).unwrap()).1.into(),
+            }
+        };
+        entries(&guard).unwrap().into_iter().map(count).sum()
+    }
+
     #[test]
     fn death_at_any_store_keeps_totals_true() {
         for release in [false, true] {
@@ -452,6 +466,7 @@ mod tests {
                 });
                 let count = theirs.count(b"k").unwrap();
                 assert!((3..=5).contains(&count), "store {n}: {count}");
+                assert_eq!(count, noted(&theirs, b"k"), "store {n}");
                 mine.0.slots.set_owner(mine.0.slot().unwrap(), dead(1).raw()).unwrap();
                 assert_eq!(theirs.retire_dead().unwrap(), 1);
                 assert_eq!(theirs.count(b"k").unwrap(), 3, "store {n}");

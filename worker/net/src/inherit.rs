@@ -29,3 +29,9 @@ pub fn inherit(fd: RawFd) -> io::Result<OwnedFd> {
     // process's start and belong to nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+/// Owns a descriptor that the kernel just made for this process (SCM_RIGHTS).
+pub(crate) fn inherit_received(fd: RawFd) -> OwnedFd {
+    // SAFETY: the number comes straight from recvmsg, which gave it to this call and nobody else.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

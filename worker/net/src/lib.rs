@@ -8,9 +8,12 @@
 //! All types are bound to the worker's thread; nothing here is `Send` unless it says so.
 
 mod addr;
+mod blocking;
 mod buffer;
 mod chain;
 mod connect;
+mod file;
+pub mod handoff;
 mod inherit;
 mod listen;
 mod notify;
@@ -20,15 +23,18 @@ mod recv;
 pub mod runtime;
 pub mod select;
 mod send;
+pub mod signal;
 mod stream;
 pub mod timer;
 mod turn;
 mod wheel;
 
 pub use addr::Addr;
+pub use blocking::blocking;
 pub use buffer::Buf;
 pub use chain::Chain;
 pub use connect::{ConnectOptions, connect};
+pub use file::{File, OpenOptions, open};
 pub use inherit::inherit;
 pub use listen::{Listener, is_cancelled};
 pub use notify::{Notified, Notify};

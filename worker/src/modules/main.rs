@@ -23,7 +23,7 @@ use crate::module::Module;
 pub static CONF: Slot<MainConf> = Slot::new();
 
 /// The module.
-pub static MODULE: Main = Main;
+pub const MODULE: Main = Main;
 
 /// See the module's documentation.
 pub struct Main;

@@ -1,0 +1,89 @@
+//! Accepting connections on one listening address.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use net::{Listener, Stream};
+
+use super::serve;
+use crate::config::Server;
+use crate::listener::ListenSpec;
+use crate::locate::NameTable;
+use crate::log::{self, Level};
+use crate::worker::Worker;
+
+/// A listening address as requests see it.
+pub struct Listening {
+    /// The address and its socket options.
+    pub spec: ListenSpec,
+    /// Servers on it.
+    pub servers: ServerSet,
+    /// Connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// Connections are TLS.
+    pub secure: bool,
+    /// Addresses of this wildcard that have servers of their own.
+    pub specific: Vec<(IpAddr, Rc<Listening>)>,
+}
+
+impl Listening {
+    /// The listening address that serves connections to `local`.
+    pub fn of_local(this: &Rc<Self>, local: &net::Addr) -> Rc<Self> {
+        let found = this.specific.iter().find(|(ip, _)| Some(*ip) == local.ip());
+        Rc::clone(found.map_or(this, |(_, listening)| listening))
+    }
+}
+
+/// The servers of one address.
+pub struct ServerSet {
+    /// Serves what no name matches.
+    pub default: Rc<Server>,
+    /// The others by name.
+    pub names: NameTable,
+}
+
+/// Pause after accept failed for lack of descriptors or memory: trying on at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts until the listener is stopped.
+pub async fn accept_loop(worker: Rc<Worker>, listener: Rc<Listener>, listening: Rc<Listening>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => welcome(&worker, &listening, stream, peer),
+            Err(error) if net::is_cancelled(&error) => return,
+            Err(error) => {
+                let raw = error.raw_os_error();
+                let scarce = matches!(
+                    raw,
+                    Some(nix::libc::EMFILE | nix::libc::ENFILE | nix::libc::ENOMEM | nix::libc::ENOBUFS)
+                );
+                let level = if scarce { Level::Crit } else { Level::Error };
+                log::process(level, format_args!("accept4() failed ({})", conf::error::errno(&error)));
+                if scarce {
+                    worker.shed_idle();
+                    net::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+fn welcome(worker: &Rc<Worker>, listening: &Rc<Listening>, stream: Stream, peer: net::Addr) {
+    worker.counters.accepted();
+    if worker.connections.get() >= worker.connections_max {
+        log::process(
+            Level::Alert,
+            format_args!("{} worker_connections are not enough", worker.connections_max),
+        );
+        if !worker.shed_idle() {
+            return;
+        }
+    }
+    worker.counters.handled();
+    if !peer.is_unix() {
+        // a failure means the peer is gone already, which the first read will tell
+        let _ = stream.set_nodelay(true);
+    }
+    net::spawn(serve::connection(Rc::clone(worker), Rc::clone(listening), stream, peer));
+}

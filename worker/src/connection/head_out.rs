@@ -1,0 +1,169 @@
+//! Encoding the head of an HTTP/1 response, fields in nginx's order.
+
+use http1::{Method, Version};
+
+use crate::clock;
+use crate::request::Request;
+
+/// Decides framing and persistence and appends the encoded head to the output.
+pub(crate) fn write_head(req: &mut Request) {
+    if req.version == Version::HTTP_09 {
+        req.keepalive = false;
+        return;
+    }
+    decide_framing(req);
+    let mut out = std::mem::take(&mut req.io.h1().outbuf);
+    let start = out.len();
+    status_line(req, &mut out);
+    server_and_date(req, &mut out);
+    entity(req, &mut out);
+    location(req, &mut out);
+    if req.out.chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    connection(req, &mut out);
+    if req.out.vary_encoding {
+        out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+    }
+    for (name, value) in req.out.headers.iter() {
+        field(&mut out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
+    req.out.bytes += (out.len() - start) as u64;
+    req.io.h1().outbuf = out;
+}
+
+fn decide_framing(req: &mut Request) {
+    let no_body = matches!(req.out.status, 100..=199 | 204 | 304);
+    if no_body {
+        req.header_only = true;
+        if req.out.status != 304 {
+            req.out.content_length = None;
+        }
+        if req.out.status == 101 || req.out.status == 204 || req.out.status == 304 {
+            return;
+        }
+    }
+    if no_body || req.method == Method::Head {
+        return;
+    }
+    let trailers = req.out_expects_trailers();
+    if req.out.content_length.is_some() && !trailers {
+        return;
+    }
+    if req.version < Version::HTTP_11 || !req.http().chunked_transfer_encoding {
+        if req.out.content_length.is_none() {
+            req.keepalive = false;
+        }
+    } else {
+        req.out.chunked = true;
+        req.out.content_length = None;
+    }
+}
+
+fn status_line(req: &Request, out: &mut net::Buf) {
+    match &req.out.status_text {
+        Some(text) => {
+            out.extend_from_slice(b"HTTP/1.1 ");
+            out.extend_from_slice(text);
+            out.extend_from_slice(b"\r\n");
+        }
+        None => out.extend_from_slice(http1::status_line(req.out.status)),
+    }
+}
+
+fn server_and_date(req: &Request, out: &mut net::Buf) {
+    match &req.out.server {
+        Some(server) => field(out, b"Server", server),
+        None => out.extend_from_slice(req.http().server_tokens.header()),
+    }
+    match &req.out.date {
+        Some(date) => field(out, b"Date", date),
+        None => clock::with_date_header(|line| out.extend_from_slice(line)),
+    }
+}
+
+fn entity(req: &Request, out: &mut net::Buf) {
+    if !req.out.content_type.is_empty() && !matches!(req.out.status, 204 | 304 | 100..=199) {
+        out.extend_from_slice(b"Content-Type: ");
+        out.extend_from_slice(&req.out.content_type);
+        if !req.out.charset.is_empty() {
+            out.extend_from_slice(b"; charset=");
+            out.extend_from_slice(&req.out.charset);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(length) = req.out.content_length
+        && req.out.status != 304
+    {
+        out.extend_from_slice(b"Content-Length: ");
+        out.extend_from_slice(http1::encode::decimal(length, &mut [0; 20]));
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(time) = req.out.last_modified {
+        out.extend_from_slice(b"Last-Modified: ");
+        out.extend_from_slice(&http1::http_time(time));
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Redirects to a path of our own are made absolute unless `absolute_redirect off` says otherwise.
+fn location(req: &Request, out: &mut net::Buf) {
+    let Some(target) = &req.out.location else { return };
+    out.extend_from_slice(b"Location: ");
+    let conf = req.http();
+    if target.starts_with(b"/") && conf.absolute_redirect {
+        out.extend_from_slice(req.scheme());
+        out.extend_from_slice(b"://");
+        let host = req.redirect_host();
+        out.extend_from_slice(&host);
+        if conf.port_in_redirect {
+            let port = req.conn.local.port();
+            let default = if req.conn.secure { 443 } else { 80 };
+            if port != 0 && port != default {
+                out.extend_from_slice(b":");
+                out.extend_from_slice(http1::encode::decimal(port.into(), &mut [0; 20]));
+            }
+        }
+    }
+    // a target that came from a variable must not start a field of its own
+    write_value(out, target);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn connection(req: &Request, out: &mut net::Buf) {
+    if req.out.status == 101 {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+    } else if req.keepalive {
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
+        if let Some(seconds) = req.http().keepalive_header {
+            out.extend_from_slice(b"Keep-Alive: timeout=");
+            out.extend_from_slice(http1::encode::decimal(seconds, &mut [0; 20]));
+            out.extend_from_slice(b"\r\n");
+        }
+    } else {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
+}
+
+fn field(out: &mut net::Buf, name: &[u8], value: &[u8]) {
+    if value.is_empty() && name.is_empty() {
+        return;
+    }
+    write_value(out, name);
+    out.extend_from_slice(b": ");
+    write_value(out, value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The last line against response splitting: whatever module or variable a value came from, CR, LF and NUL end here
+/// as spaces.
+fn write_value(out: &mut net::Buf, value: &[u8]) {
+    if memchr::memchr3(b'\r', b'\n', 0, value).is_none() {
+        out.extend_from_slice(value);
+        return;
+    }
+    for byte in value {
+        out.push(if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { *byte });
+    }
+}

@@ -1,0 +1,220 @@
+//! The life of an HTTP/1 connection.
+//!
+//! ```text
+//!            readable              head complete
+//!   Idle ───────────────► Busy ───────────────────► (phases) ──┐
+//!    ▲                     │ ▲                                 │ keep-alive
+//!    │   quiet for a while │ └─────────────────────────────────┤
+//!    └─────────────────────┘                                   │ close, error
+//!                                              Lingering ◄─────┘
+//! ```
+//!
+//! The task of an idle connection is small and holds no buffer: request and buffers belong to the boxed future of the busy
+//! part, and go back to their pools when the client is quiet.
+
+use std::rc::Rc;
+
+use http1::Version;
+use net::{Stream, Timeout};
+use shm::counter::Status;
+
+use super::accept::Listening;
+use super::discard::{drain, linger};
+use super::h1::H1;
+use super::head_in::{HeadIn, read_head};
+use super::{ClientAddr, Connection};
+use crate::io::Io;
+use crate::log::Level;
+use crate::modules::http::{self, LingeringClose};
+use crate::phase::{self, Flow};
+use crate::request::Request;
+use crate::worker::{ConnectionGuard, Worker};
+
+/// How a busy spell ended.
+enum Spell {
+    /// The client is quiet; keep the connection for so long.
+    Idle(u64),
+    /// Close.
+    Close,
+}
+
+/// Serves one connection from accept to close.
+pub(super) async fn connection(
+    worker: Rc<Worker>,
+    listening: Rc<Listening>,
+    stream: Stream,
+    peer: net::Addr,
+) {
+    let _guard = ConnectionGuard::new(&worker);
+    let Some(conn) = Box::pin(establish(&worker, listening, stream, peer)).await else { return };
+    let conf = conn.listening.servers.default.confs.get(&http::SERVER);
+    let mut wait_ms = conf.client_header_timeout;
+    loop {
+        match Box::pin(busy(&worker, &conn, wait_ms)).await {
+            Spell::Close => return,
+            Spell::Idle(ms) => wait_ms = ms,
+        }
+        let idle = worker.idle(&conn.stream);
+        let readable = conn.stream.readable(Timeout::ms(wait_ms)).await;
+        drop(idle);
+        if readable.is_err() {
+            return;
+        }
+    }
+}
+
+/// What comes before the first request: PROXY protocol (and, behind it, TLS).
+async fn establish(
+    worker: &Rc<Worker>,
+    listening: Rc<Listening>,
+    stream: Stream,
+    peer: net::Addr,
+) -> Option<Rc<Connection>> {
+    let number = worker.next_connection();
+    let local = stream.local_addr().ok()?;
+    let listening = Listening::of_local(&listening, &local);
+    let mut client = peer;
+    if matches!(&client, net::Addr::Unix(_)) {
+        client = net::Addr::unix("");
+    }
+    let secure = listening.secure;
+    Some(Rc::new(Connection {
+        number,
+        stream,
+        client: Rc::new(ClientAddr::new(client)),
+        local,
+        listening,
+        secure,
+        requests: std::cell::Cell::new(0),
+        accepted: net::now(),
+    }))
+}
+
+/// Serves requests until the client is quiet or the connection ends.
+async fn busy(worker: &Rc<Worker>, conn: &Rc<Connection>, mut wait_ms: u64) -> Spell {
+    let mut req = worker.request(conn, Io::H1(Box::new(H1::new(conn.stream.clone()))));
+    let default = Rc::clone(&conn.listening.servers.default);
+    let spell = loop {
+        let reading = worker.counters.during(Status::Reading);
+        match read_head(&mut req, &default, wait_ms).await {
+            HeadIn::Request => {
+                drop(reading);
+                let writing = worker.counters.during(Status::Writing);
+                req.begin(conn);
+                phase::run(&mut req).await;
+                drop(writing);
+            }
+            HeadIn::Refused(error) => {
+                drop(reading);
+                refuse(&mut req, conn, &error).await;
+            }
+            HeadIn::Idle => break Spell::Idle(wait_ms),
+            HeadIn::TimedOut => {
+                drop(reading);
+                time_out(&mut req, conn).await;
+                break Spell::Close;
+            }
+            HeadIn::Closed => break Spell::Close,
+        }
+        worker.counters.request();
+        if !finish(worker, &mut req).await {
+            break Spell::Close;
+        }
+        wait_ms = req.http().keepalive_timeout;
+        req.reset();
+        req.io.h1().next_request();
+    };
+    worker.recycle(req);
+    spell
+}
+
+/// After a response: flush, then keep the connection (`true`), or let it go.
+async fn finish(worker: &Rc<Worker>, req: &mut Request) -> bool {
+    let conf = req.http();
+    let (linger_mode, total, idle) = (conf.lingering_close, conf.lingering_time, conf.lingering_timeout);
+    let send_timeout = Timeout::ms(conf.send_timeout);
+    let reset = conf.reset_timedout_connection;
+    let h1 = req.io.h1();
+    if h1.upgraded {
+        return false;
+    }
+    if h1.aborted || !h1.finished {
+        // what was promised and not delivered must be visible: the connection ends in the middle of the response
+        let partial = req.out.sent;
+        let h1 = req.io.h1();
+        if partial {
+            h1.aborted = false;
+            let _ = h1.flush(send_timeout).await;
+        }
+        if reset && !partial {
+            let _ = req.conn.stream.set_linger_reset();
+        }
+        return false;
+    }
+    let keep = req.keepalive && !worker.is_draining();
+    if keep && drain(req).await {
+        return true;
+    }
+    let h1 = req.io.h1();
+    if h1.flush(send_timeout).await.is_err() {
+        if reset {
+            let _ = req.conn.stream.set_linger_reset();
+        }
+        return false;
+    }
+    let unread = !h1.decoder.is_end() || !h1.inbuf.is_empty();
+    let wanted = match linger_mode {
+        LingeringClose::Off => false,
+        LingeringClose::On => req.lingering || unread,
+        LingeringClose::Always => true,
+    };
+    if wanted {
+        let stream = req.conn.stream.clone();
+        linger(stream, total, idle).await;
+    }
+    false
+}
+
+/// Answers a head that cannot be accepted.
+async fn refuse(req: &mut Request, conn: &Rc<Connection>, error: &http1::RequestError) {
+    let status = error.status();
+    req.begin_refused(conn);
+    let doing = if req.head.request_line().is_empty() || req.headers.is_empty() {
+        "reading client request line"
+    } else {
+        "reading client request headers"
+    };
+    req.log(Level::Info, format_args!("{error} while {doing}"));
+    phase::run_refused(req, Flow::Status(status)).await;
+}
+
+/// The client did not finish its head in time.
+async fn time_out(req: &mut Request, conn: &Rc<Connection>) {
+    req.begin_refused(conn);
+    req.log(
+        Level::Info,
+        format_args!("client timed out (110: Connection timed out) while reading client request headers"),
+    );
+    let reset = req.http().reset_timedout_connection;
+    phase::run_refused(req, Flow::Status(408)).await;
+    if reset {
+        // nothing can be done if even that fails
+        let _ = conn.stream.set_linger_reset();
+    }
+}
+
+impl Request {
+    /// Fills a request whose head was refused with as much as is known of it.
+    fn begin_refused(&mut self, conn: &Rc<Connection>) {
+        let keep_version = self.head.version;
+        self.begin(conn);
+        self.keepalive = false;
+        self.body.framing = http1::Framing::None;
+        self.version = if keep_version < Version::HTTP_10 && !self.head.is_http_09() {
+            Version::HTTP_11
+        } else {
+            keep_version
+        };
+        self.io.h1().decoder = http1::BodyDecoder::new(http1::Framing::None);
+    }
+}

@@ -1,0 +1,142 @@
+//! Body bytes onto an HTTP/1 connection: framing, rate limit, and when to send.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use net::Timeout;
+
+use super::h1::QUEUE_BYTES_MAX;
+use crate::fault::Fault;
+use crate::filter::{Chain, Chunk};
+use crate::output::read_file;
+use crate::request::Request;
+
+/// Files go out in pieces of this size.
+const FILE_PIECE_BYTES: usize = 128 * 1024;
+
+/// Writes a piece of the body. On return either little waits to be sent or all of it is sent.
+pub(crate) async fn write_body(req: &mut Request, chain: Chain) -> Result<(), Fault> {
+    let Chain { chunks, last, flush } = chain;
+    if !req.header_only {
+        for chunk in chunks {
+            match chunk {
+                Chunk::Memory(bytes) => write_bytes(req, bytes).await?,
+                Chunk::File(part) => {
+                    let (mut offset, end) = (part.offset, part.offset + part.len);
+                    while offset < end {
+                        let want = usize::try_from(end - offset).unwrap_or(usize::MAX).min(FILE_PIECE_BYTES);
+                        let bytes = read_file(&part.file, offset, want).await?;
+                        offset += bytes.len() as u64;
+                        write_bytes(req, bytes).await?;
+                    }
+                }
+            }
+        }
+    }
+    if last {
+        finish(req);
+    }
+    let postponed = req.http().postpone_output;
+    let h1 = req.io.h1();
+    // the end of a response waits for the connection's loop: pipelined responses leave together
+    let pending = h1.pending();
+    if (flush && pending > 0) || (!last && pending >= postponed) || pending >= QUEUE_BYTES_MAX {
+        let timeout = Timeout::ms(req.http().send_timeout);
+        req.io.h1().flush(timeout).await?;
+    }
+    Ok(())
+}
+
+async fn write_bytes(req: &mut Request, mut bytes: Bytes) -> Result<(), Fault> {
+    while !bytes.is_empty() {
+        let allowed = pace(req, bytes.len()).await?;
+        let piece = bytes.split_to(allowed.min(bytes.len()));
+        push_framed(req, piece);
+        if req.io.h1().pending() >= QUEUE_BYTES_MAX {
+            let timeout = Timeout::ms(req.http().send_timeout);
+            req.io.h1().flush(timeout).await?;
+        }
+    }
+    Ok(())
+}
+
+fn push_framed(req: &mut Request, piece: Bytes) {
+    let len = piece.len() as u64;
+    let chunked = req.out.chunked;
+    req.out.body_bytes += len;
+    let h1 = req.io.h1();
+    let before = h1.pending();
+    if chunked {
+        let mut room = [0; 18];
+        h1.outbuf.extend_from_slice(http1::chunk_head(len, &mut room));
+        h1.push(piece);
+        h1.outbuf.extend_from_slice(b"\r\n");
+    } else {
+        h1.push(piece);
+    }
+    let written = (h1.pending() - before) as u64;
+    req.out.bytes += written;
+}
+
+/// Writes what ends the body.
+fn finish(req: &mut Request) {
+    if let Some(make_trailers) = req.out.make_trailers.take() {
+        make_trailers(req);
+    }
+    let chunked = req.out.chunked && !req.header_only;
+    let h1 = match &mut req.io {
+        crate::io::Io::H1(h1) => h1,
+        _ => return,
+    };
+    if h1.finished {
+        return;
+    }
+    h1.finished = true;
+    if chunked {
+        let before = h1.outbuf.len();
+        h1.outbuf.extend_from_slice(b"0\r\n");
+        for (name, value) in req.out.trailers.iter() {
+            let clean = |byte: &u8| !matches!(byte, b'\r' | b'\n' | 0);
+            if name.iter().all(clean) && value.iter().all(clean) {
+                h1.outbuf.extend_from_slice(name);
+                h1.outbuf.extend_from_slice(b": ");
+                h1.outbuf.extend_from_slice(value);
+                h1.outbuf.extend_from_slice(b"\r\n");
+            }
+        }
+        h1.outbuf.extend_from_slice(b"\r\n");
+        req.out.bytes += (h1.outbuf.len() - before) as u64;
+    }
+}
+
+/// Waits as `limit_rate` demands and says how many bytes may be sent now.
+async fn pace(req: &mut Request, wanted: usize) -> Result<usize, Fault> {
+    let rate = match req.limit_rate {
+        Some(rate) => rate,
+        None => {
+            let rate = req.eval_limit_rate();
+            req.limit_rate = Some(rate);
+            rate
+        }
+    };
+    if rate == 0 {
+        return Ok(wanted);
+    }
+    let after = req.eval_limit_rate_after();
+    let sent = req.out.body_bytes;
+    if sent < after {
+        return Ok(usize::try_from(after - sent).unwrap_or(wanted).min(wanted));
+    }
+    // one second's worth may go at once, as in nginx
+    let elapsed_s = net::now().since(req.start).as_secs() + 1;
+    let allowed = rate.saturating_mul(elapsed_s).saturating_sub(sent - after);
+    if allowed > 0 {
+        return Ok(usize::try_from(allowed).unwrap_or(wanted).min(wanted));
+    }
+    let timeout = Timeout::ms(req.http().send_timeout);
+    req.io.h1().flush(timeout).await?;
+    let over = (sent - after) - rate.saturating_mul(elapsed_s);
+    net::sleep(Duration::from_millis((over * 1000 / rate).max(1) + 1)).await;
+    let slice = usize::try_from(rate).unwrap_or(wanted).max(1);
+    Ok(wanted.min(slice))
+}

@@ -1,0 +1,74 @@
+//! Connection and request statistics (`stub_status`), in memory shared by all workers.
+
+use shm::counter::{Mine, STATUS, Status};
+
+/// This worker's counters.
+pub struct Counters {
+    all: shm::Counters,
+    mine: Mine,
+}
+
+impl Counters {
+    /// Name of the zone all processes of one master share.
+    pub const ZONE: &'static str = "uresty_counters";
+
+    /// Size of that zone in bytes.
+    pub fn zone_size() -> usize {
+        shm::Counters::zone_size(STATUS)
+    }
+
+    /// Its kind.
+    pub fn zone_kind() -> shm::Kind {
+        shm::Counters::kind(STATUS)
+    }
+
+    /// Claims a worker's slot in `zone`.
+    pub fn open(zone: &shm::Zone) -> Result<Self, shm::Error> {
+        let all = shm::Counters::open(zone, STATUS)?;
+        let mine = all.claim()?;
+        Ok(Self { all, mine })
+    }
+
+    /// Sum over all workers.
+    pub fn sum(&self, status: Status) -> u64 {
+        self.all.sum(status)
+    }
+
+    pub(crate) fn accepted(&self) {
+        self.mine.add(Status::Accepts, 1);
+    }
+
+    pub(crate) fn handled(&self) {
+        self.mine.add(Status::Handled, 1);
+    }
+
+    pub(crate) fn request(&self) {
+        self.mine.add(Status::Requests, 1);
+    }
+
+    /// Counts something as happening until the guard is dropped.
+    pub(crate) fn during(&self, status: Status) -> Gauge<'_> {
+        self.mine.add(status, 1);
+        Gauge { counters: self, status }
+    }
+
+    pub(crate) fn change(&self, status: Status, by: i8) {
+        if by >= 0 {
+            self.mine.add(status, by.unsigned_abs().into())
+        } else {
+            self.mine.sub(status, by.unsigned_abs().into())
+        }
+    }
+}
+
+/// Something that is going on.
+pub(crate) struct Gauge<'a> {
+    counters: &'a Counters,
+    status: Status,
+}
+
+impl Drop for Gauge<'_> {
+    fn drop(&mut self) {
+        self.counters.mine.sub(self.status, 1);
+    }
+}

@@ -1,0 +1,78 @@
+//! What a response is written to and a request body is read from.
+
+use bytes::Bytes;
+
+use crate::connection::H1;
+use crate::fault::Fault;
+use crate::filter::Chain;
+use crate::request::{Capture, Request};
+
+/// The other end of a request.
+#[derive(Default)]
+pub enum Io {
+    /// A client's HTTP/1 connection.
+    H1(Box<H1>),
+    /// Memory: a subrequest whose response its parent uses.
+    Memory(Capture),
+    /// Nothing: a background subrequest, whose response is dropped.
+    #[default]
+    None,
+}
+
+impl Io {
+    /// The client's HTTP/1 connection.
+    ///
+    /// # Panics
+    /// On a subrequest: callers serve client requests only.
+    pub fn h1(&mut self) -> &mut H1 {
+        match self {
+            Io::H1(h1) => h1,
+            Io::Memory(_) | Io::None => panic!("a subrequest has no connection of its own"),
+        }
+    }
+
+    /// Gives the response up: the connection is closed after what was written so far.
+    pub fn abort(&mut self) {
+        match self {
+            Io::H1(h1) => h1.abort(),
+            Io::Memory(capture) => capture.truncated = true,
+            Io::None => {}
+        }
+    }
+
+    /// Whether the response was given up.
+    pub fn is_aborted(&self) -> bool {
+        match self {
+            Io::H1(h1) => h1.aborted,
+            Io::Memory(capture) => capture.truncated,
+            Io::None => false,
+        }
+    }
+}
+
+impl Request {
+    /// Hands the response head to the other end.
+    pub(crate) fn write_head(&mut self) {
+        match &mut self.io {
+            Io::H1(_) => crate::connection::write_head(self),
+            Io::Memory(_) | Io::None => {}
+        }
+    }
+
+    /// Hands a filtered piece of the body to the other end.
+    pub(crate) async fn write_body(&mut self, chain: Chain) -> Result<(), Fault> {
+        match &mut self.io {
+            Io::H1(_) => crate::connection::write_body(self, chain).await,
+            Io::Memory(_) => crate::request::capture_body(self, chain).await,
+            Io::None => Ok(()),
+        }
+    }
+
+    /// The next piece of the request body as it comes from the client; `None` at its end.
+    pub(crate) async fn receive_body(&mut self) -> Result<Option<Bytes>, Fault> {
+        match &mut self.io {
+            Io::H1(_) => crate::connection::receive_body(self).await,
+            Io::Memory(_) | Io::None => Ok(None),
+        }
+    }
+}

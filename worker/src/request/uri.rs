@@ -1,0 +1,45 @@
+//! Changing the URI, and its parts.
+
+use super::Request;
+
+impl Request {
+    /// Replaces the path.
+    pub fn set_uri(&mut self, uri: Vec<u8>) {
+        self.uri = uri;
+        self.unparsed_valid = false;
+    }
+
+    /// The extension of the last path segment: what stands behind its last dot; empty without one.
+    pub fn extension(&self) -> &[u8] {
+        let name = memchr::memrchr(b'/', &self.uri).map_or(&self.uri[..], |slash| &self.uri[slash + 1..]);
+        memchr::memrchr(b'.', name).map_or(b"", |dot| &name[dot + 1..])
+    }
+
+    /// The value of argument `name`, still escaped; names compare without regard to case, as in nginx.
+    pub fn arg(&self, name: &[u8]) -> Option<&[u8]> {
+        self.args.split(|b| *b == b'&').find_map(|pair| {
+            let (key, value) = pair.split_at_checked(name.len())?;
+            (key.eq_ignore_ascii_case(name)).then(|| value.strip_prefix(b"="))?
+        })
+    }
+
+    /// The value of cookie `name`.
+    pub fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
+        self.headers.known_all(http1::Known::Cookie).find_map(|line| find_cookie(line, name))
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static [u8] {
+        if self.conn.secure { b"https" } else { b"http" }
+    }
+}
+
+/// Finds `name=value` in a Cookie header line; values end at `;`.
+pub fn find_cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    line.split(|b| *b == b';').find_map(|pair| {
+        let pair = pair.trim_ascii_start();
+        let (key, value) = pair.split_at_checked(name.len())?;
+        let value = key.eq_ignore_ascii_case(name).then(|| value.trim_ascii_start().strip_prefix(b"="))??;
+        Some(value.trim_ascii())
+    })
+}

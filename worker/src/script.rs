@@ -1,0 +1,133 @@
+//! Templates: texts with variables and captures, as `"$scheme://$host$1"`.
+
+use conf::{Node, Result};
+
+use crate::build::Builder;
+use crate::request::Request;
+use crate::variables::VarId;
+
+/// A compiled template.
+#[derive(Debug, Clone, Default)]
+pub struct Template {
+    parts: Box<[Part]>,
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    Text(Box<[u8]>),
+    Variable(VarId),
+    Capture(u8),
+}
+
+/// The largest number of a capture: `$1` … `$9`.
+const CAPTURE_DIGITS: std::ops::RangeInclusive<u8> = b'1'..=b'9';
+
+impl Template {
+    /// Compiles `text`. Unknown variables are reported when the whole configuration is read.
+    pub fn parse(cx: &mut Builder, node: &Node, text: &str) -> Result<Self> {
+        let mut parts: Vec<Part> = Vec::new();
+        let bytes = text.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            let next = memchr::memchr(b'$', &bytes[at..]).map_or(bytes.len(), |n| at + n);
+            if next > at {
+                parts.push(Part::Text(bytes[at..next].into()));
+            }
+            if next == bytes.len() {
+                break;
+            }
+            let (part, end) = Self::reference(cx, node, text, next + 1)?;
+            parts.push(part);
+            at = end;
+        }
+        Ok(Self { parts: parts.into() })
+    }
+
+    /// Reads `name`, `{name}` or a capture's digit at `start`; returns where it ends.
+    fn reference(cx: &mut Builder, node: &Node, text: &str, start: usize) -> Result<(Part, usize)> {
+        let invalid = || node.error("invalid variable name");
+        let bytes = text.as_bytes();
+        let braced = bytes.get(start) == Some(&b'{');
+        let begin = start + usize::from(braced);
+        if bytes.get(begin).is_some_and(|b| CAPTURE_DIGITS.contains(b)) {
+            let end = begin + 1;
+            if braced && bytes.get(end) != Some(&b'}') {
+                return Err(
+                    node.error(format!("the closing bracket in \"{}\" variable is missing", &text[begin..]))
+                );
+            }
+            return Ok((Part::Capture(bytes[begin] - b'0'), end + usize::from(braced)));
+        }
+        let name_byte = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+        let length = bytes[begin.min(bytes.len())..].iter().take_while(|b| name_byte(b)).count();
+        let end = begin + length;
+        if braced && bytes.get(end) != Some(&b'}') {
+            return Err(
+                node.error(format!("the closing bracket in \"{}\" variable is missing", &text[begin..]))
+            );
+        }
+        if length == 0 {
+            return Err(invalid());
+        }
+        let id = cx.variables.use_name(&text[begin..end], &node.span);
+        Ok((Part::Variable(id), end + usize::from(braced)))
+    }
+
+    /// A template that is this text, without looking for variables.
+    pub fn literal(text: impl Into<Box<[u8]>>) -> Self {
+        let text = text.into();
+        Self { parts: if text.is_empty() { Box::default() } else { Box::new([Part::Text(text)]) } }
+    }
+
+    /// The text, when there is nothing to evaluate.
+    pub fn as_literal(&self) -> Option<&[u8]> {
+        match &*self.parts {
+            [] => Some(b""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The variable, when the template is just one (`$limit_key`).
+    pub fn as_variable(&self) -> Option<VarId> {
+        match &*self.parts {
+            [Part::Variable(id)] => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// The highest capture used.
+    pub fn captures(&self) -> usize {
+        let capture = |part: &Part| if let Part::Capture(n) = part { *n as usize } else { 0 };
+        self.parts.iter().map(capture).max().unwrap_or(0)
+    }
+
+    /// Whether the template is the empty text.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Appends the value to `out`.
+    pub fn append(&self, req: &mut Request, out: &mut Vec<u8>) {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text),
+                Part::Variable(id) => {
+                    req.append_variable(*id, out);
+                }
+                Part::Capture(n) => {
+                    if let Some(group) = req.captures.get(usize::from(*n)) {
+                        out.extend_from_slice(group);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The value as a string of its own.
+    pub fn eval(&self, req: &mut Request) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.append(req, &mut out);
+        out
+    }
+}

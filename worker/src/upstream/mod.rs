@@ -1,0 +1,5 @@
+//! Talking to upstream servers.
+
+mod trace;
+
+pub use trace::{Trace, Try};

@@ -1,0 +1,180 @@
+//! The worker process as its connections see it: counters, pools, draining.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use net::Stream;
+use shm::counter::Status;
+
+use crate::boot::Boot;
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::counters::Counters;
+use crate::io::Io;
+use crate::request::Request;
+
+/// Free requests kept for reuse.
+const REQUESTS_KEPT: usize = 64;
+
+/// One worker process.
+pub struct Worker {
+    /// Position among the workers.
+    pub slot: u32,
+    /// Number of workers.
+    pub workers: u32,
+    /// The configuration.
+    pub config: Rc<Config>,
+    /// Statistics.
+    pub counters: Counters,
+    /// Open client connections.
+    pub connections: Cell<usize>,
+    /// `worker_connections`.
+    pub connections_max: usize,
+    /// Woken when draining begins and when the last connection ends.
+    pub changed: net::Notify,
+    draining: Cell<bool>,
+    next_connection: Cell<u64>,
+    // a request is large and lives in connection tasks: passed around by pointer, reused with its buffers
+    #[allow(clippy::vec_box)]
+    requests: RefCell<Vec<Box<Request>>>,
+    idle: RefCell<Idle>,
+    this: Weak<Worker>,
+}
+
+/// Streams of idle connections, in slots that are reused.
+#[derive(Default)]
+struct Idle {
+    slots: Vec<Option<Stream>>,
+    free: Vec<u32>,
+}
+
+impl Worker {
+    /// A worker that serves `config`.
+    pub fn new(boot: &Boot, config: Rc<Config>, connections_max: usize, counters: Counters) -> Rc<Self> {
+        Rc::new_cyclic(|this| Self {
+            slot: boot.slot,
+            workers: boot.workers,
+            config,
+            counters,
+            connections: Cell::new(0),
+            connections_max,
+            changed: net::Notify::new(),
+            draining: Cell::new(false),
+            next_connection: Cell::new(1),
+            requests: RefCell::new(Vec::new()),
+            idle: RefCell::default(),
+            this: this.clone(),
+        })
+    }
+
+    /// The next `*N`.
+    pub fn next_connection(&self) -> u64 {
+        self.next_connection.replace(self.next_connection.get() + 1)
+    }
+
+    /// Whether the worker takes no new work.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Begins to drain: responses from now on end their connections.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.changed.notify_all();
+    }
+
+    /// A request for `conn`, reused if possible.
+    pub fn request(&self, conn: &Rc<Connection>, io: Io) -> Box<Request> {
+        let worker = self.this.upgrade().expect("called on a living worker");
+        match self.requests.borrow_mut().pop() {
+            Some(mut req) => {
+                req.conn = Rc::clone(conn);
+                req.location = Rc::clone(&conn.listening.servers.default.root);
+                req.server = Rc::clone(&conn.listening.servers.default);
+                req.io = io;
+                req
+            }
+            None => Box::new(Request::new(worker, conn, io)),
+        }
+    }
+
+    /// Takes a request back.
+    pub fn recycle(&self, mut req: Box<Request>) {
+        req.reset();
+        req.io = Io::None;
+        let mut kept = self.requests.borrow_mut();
+        if kept.len() < REQUESTS_KEPT {
+            kept.push(req);
+        }
+    }
+
+    /// Registers `stream` as idle until the result is dropped.
+    pub fn idle(&self, stream: &Stream) -> IdleGuard<'_> {
+        let mut idle = self.idle.borrow_mut();
+        let slot = match idle.free.pop() {
+            Some(slot) => {
+                idle.slots[slot as usize] = Some(stream.clone());
+                slot
+            }
+            None => {
+                idle.slots.push(Some(stream.clone()));
+                (idle.slots.len() - 1) as u32
+            }
+        };
+        self.counters.change(Status::Waiting, 1);
+        IdleGuard { worker: self, slot }
+    }
+
+    /// Ends all idle connections.
+    pub fn close_idle(&self) {
+        let streams: Vec<Stream> = self.idle.borrow().slots.iter().flatten().cloned().collect();
+        for stream in streams {
+            // its task wakes up, reads the end and leaves
+            let _ = stream.shutdown();
+        }
+    }
+
+    /// Ends one idle connection to make room; `false`: there is none.
+    pub fn shed_idle(&self) -> bool {
+        let stream = self.idle.borrow().slots.iter().flatten().next().cloned();
+        stream.is_some_and(|stream| stream.shutdown().is_ok())
+    }
+}
+
+/// A registered idle connection.
+pub struct IdleGuard<'a> {
+    worker: &'a Worker,
+    slot: u32,
+}
+
+impl Drop for IdleGuard<'_> {
+    fn drop(&mut self) {
+        let mut idle = self.worker.idle.borrow_mut();
+        idle.slots[self.slot as usize] = None;
+        idle.free.push(self.slot);
+        self.worker.counters.change(Status::Waiting, -1);
+    }
+}
+
+/// Counts a connection as open while it lives.
+pub struct ConnectionGuard(Rc<Worker>);
+
+impl ConnectionGuard {
+    /// Counts one more.
+    pub fn new(worker: &Rc<Worker>) -> Self {
+        worker.connections.set(worker.connections.get() + 1);
+        worker.counters.change(Status::Active, 1);
+        Self(Rc::clone(worker))
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        let left = self.0.connections.get() - 1;
+        self.0.connections.set(left);
+        self.0.counters.change(Status::Active, -1);
+        if left == 0 {
+            self.0.changed.notify_all();
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Shared-memory zones of a configuration: declared while it is read, provided by the master, attached by workers.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use conf::{Node, Result};
+use serde::{Deserialize, Serialize};
+
+/// What a zone is used for. Two directives that name one zone must agree; a reload that changes the use makes it anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ZoneKind {
+    /// `limit_req_zone`.
+    LimitReq,
+    /// `limit_conn_zone`.
+    LimitConn,
+    /// `zone` of an upstream.
+    Upstream,
+    /// Counters of the process group (`stub_status`).
+    Counters,
+}
+
+impl ZoneKind {
+    /// The layout of such a zone's memory.
+    pub fn layout(self) -> shm::Kind {
+        match self {
+            ZoneKind::LimitReq => shm::LimitReq::KIND,
+            ZoneKind::LimitConn => shm::LimitConn::KIND,
+            ZoneKind::Upstream => shm::PeerZone::KIND,
+            ZoneKind::Counters => crate::counters::Counters::zone_kind(),
+        }
+    }
+}
+
+/// A zone the master must provide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneSpec {
+    /// The zone's name.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: usize,
+    /// Its use.
+    pub kind: ZoneKind,
+}
+
+impl ZoneSpec {
+    /// The zone all workers count in.
+    pub fn counters() -> Self {
+        use crate::counters::Counters;
+        Self { name: Counters::ZONE.into(), size: Counters::zone_size(), kind: ZoneKind::Counters }
+    }
+
+    /// What the shared-memory crate calls this zone.
+    pub fn shm(&self) -> shm::Spec {
+        shm::Spec { name: self.name.clone(), size: self.size, kind: self.kind.layout() }
+    }
+
+    /// Prepares the fresh, zero-filled memory of this zone for its use.
+    pub fn format(&self, zone: &shm::Zone) -> shm::Result<()> {
+        match self.kind {
+            ZoneKind::LimitReq => shm::LimitReq::format(zone).map(drop),
+            ZoneKind::LimitConn => shm::LimitConn::format(zone).map(drop),
+            ZoneKind::Upstream => shm::PeerZone::format(zone, &[], WORKERS_MAX).map(drop),
+            ZoneKind::Counters => Ok(()),
+        }
+    }
+}
+
+/// Workers that may count in one upstream zone, those of former generations included.
+const WORKERS_MAX: u16 = 256;
+
+/// A zone as directives hold it: filled when the worker has attached its memory.
+pub type ZoneRef = Rc<ZoneCell>;
+
+/// The place where a worker puts an attached zone.
+#[derive(Debug)]
+pub struct ZoneCell {
+    /// The zone's name.
+    pub name: Box<str>,
+    memory: OnceCell<shm::Zone>,
+}
+
+impl ZoneCell {
+    /// The attached memory. `None` in a process that only checks the configuration.
+    pub fn memory(&self) -> Option<&shm::Zone> {
+        self.memory.get()
+    }
+}
+
+/// Zones declared so far.
+#[derive(Default)]
+pub struct ZoneTable {
+    zones: Vec<Declared>,
+}
+
+struct Declared {
+    cell: ZoneRef,
+    size: Option<usize>,
+    kind: ZoneKind,
+    span: conf::Span,
+}
+
+impl ZoneTable {
+    pub(crate) fn declare(
+        &mut self,
+        node: &Node,
+        name: &str,
+        size: Option<usize>,
+        kind: ZoneKind,
+    ) -> Result<ZoneRef> {
+        if let Some(zone) = self.zones.iter_mut().find(|zone| &*zone.cell.name == name) {
+            if zone.kind != kind {
+                return Err(node.error(format!(
+                    "the shared memory zone \"{name}\" is already declared for a different use"
+                )));
+            }
+            match (zone.size, size) {
+                (Some(old), Some(new)) if old != new => {
+                    return Err(node.error(format!(
+                        "the size {new} of shared memory zone \"{name}\" conflicts with already declared size {old}"
+                    )));
+                }
+                (None, Some(new)) => zone.size = Some(new),
+                _ => {}
+            }
+            return Ok(Rc::clone(&zone.cell));
+        }
+        let cell = Rc::new(ZoneCell { name: name.into(), memory: OnceCell::new() });
+        self.zones.push(Declared { cell: Rc::clone(&cell), size, kind, span: node.span.clone() });
+        Ok(cell)
+    }
+
+    /// Checks that every zone that is used was given a size somewhere.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.zones.iter().find(|zone| zone.size.is_none()) {
+            Some(zone) => Err(conf::Error::at(
+                &zone.span,
+                format!("zero size shared memory zone \"{}\"", zone.cell.name),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn specs(&self) -> Vec<ZoneSpec> {
+        let spec = |zone: &Declared| {
+            Some(ZoneSpec { name: zone.cell.name.to_string(), size: zone.size?, kind: zone.kind })
+        };
+        self.zones.iter().filter_map(spec).collect()
+    }
+
+    /// Gives the zone called `name` its memory.
+    pub fn attach(&self, name: &str, memory: shm::Zone) {
+        if let Some(zone) = self.zones.iter().find(|zone| &*zone.cell.name == name) {
+            zone.cell.memory.get_or_init(|| memory);
+        }
+    }
+}

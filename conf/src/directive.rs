@@ -104,6 +104,12 @@ impl Contexts {
         Contexts(self.0 | other.0)
     }
 
+    /// The places of this set that are not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Contexts) -> Contexts {
+        Contexts(self.0 & !other.0)
+    }
+
     /// Whether the sets have a place in common.
     pub const fn intersects(self, other: Contexts) -> bool {
         self.0 & other.0 != 0

@@ -10,6 +10,10 @@ use std::io;
 
 use crate::ast::Span;
 
+/// Longest message without its place, as in nginx; the rest is cut off, since a word of the configuration may be
+/// as long as 4095 bytes.
+pub const MESSAGE_BYTES_MAX: usize = 1024;
+
 /// A result whose error is a configuration [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -49,7 +53,9 @@ pub struct Error {
 impl Error {
     /// An error whose place is added by the walk.
     pub fn new(message: impl Into<String>) -> Error {
-        Error { message: message.into(), place: Place::Absent, kind: Kind::Fatal, predicate: false }
+        let mut message = message.into();
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+        Error { message, place: Place::Absent, kind: Kind::Fatal, predicate: false }
     }
 
     /// An error at a known place.
@@ -243,6 +249,13 @@ mod tests {
     fn system_errors_carry_number_and_text() {
         let error = Error::system("open()", "/x", &io::Error::from_raw_os_error(2));
         assert_eq!(error.to_string(), "open() \"/x\" failed (2: No such file or directory)");
+    }
+
+    #[test]
+    fn long_messages_are_cut() {
+        let error = Error::at(&Span::new("f", 1), format!("x{}", "ä".repeat(4000)));
+        assert_eq!(error.message().len(), MESSAGE_BYTES_MAX - 1);
+        assert!(error.to_string().ends_with(" in f:1"));
     }
 
     #[test]

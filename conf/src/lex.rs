@@ -290,3 +290,147 @@ fn unescape(raw: &[u8]) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All tokens as text: words joined by `|`, then how the directive ended.
+    fn tokens(text: &[u8]) -> Result<Vec<String>, (String, u32)> {
+        let mut lexer = Lexer::for_file(text);
+        let mut out = Vec::new();
+        let join = |words: Vec<Word>| words.iter().map(Word::text).collect::<Vec<_>>().join("|");
+        loop {
+            match lexer.token().map_err(|error| (error.message, error.line))? {
+                Token::Simple(words) => out.push(join(words) + ";"),
+                Token::BlockStart(words) => out.push(join(words) + "{"),
+                Token::BlockEnd => out.push("}".to_owned()),
+                Token::End => return Ok(out),
+            }
+        }
+    }
+
+    #[test]
+    fn words() {
+        let cases: [(&str, &[&str]); 33] = [
+            ("", &[]),
+            (" \t\r\n", &[]),
+            ("a;", &["a;"]),
+            ("a b\tc\r\nd;", &["a|b|c|d;"]),
+            ("a{b;}", &["a{", "b;", "}"]),
+            ("a { } b { }", &["a{", "}", "b{", "}"]),
+            ("a}b;", &["a}b;"]),
+            ("# a;\nb; # c\n#d", &["b;"]),
+            ("a#b;", &["a#b;"]),
+            ("a #b\nc;", &["a|c;"]),
+            ("a 'b c';", &["a|b c;"]),
+            ("a \"b;{}#'\";", &["a|b;{}#';"]),
+            ("a 'b\nc';", &["a|b\nc;"]),
+            ("a '';", &["a|;"]),
+            ("'a';", &["a;"]),
+            ("a b'c';", &["a|b'c';"]),
+            ("a b\"c d\";", &["a|b\"c|d\";"]),
+            ("a 'b'{", &["a|b{"]),
+            ("if ($x = \"y\") {", &["if|($x|=|y|){"]),
+            ("if ('a'){", &["if|('a'){"]),
+            ("a 'b')c;", &["a|b|)c;"]),
+            ("a ${b}c;", &["a|${b}c;"]),
+            ("a x${b}{", &["a|x${b}{"]),
+            ("a ${{b;", &["a|${{b;"]),
+            ("a $b{", &["a|$b{"]),
+            ("a b\\ c;", &["a|b\\ c;"]),
+            ("a b\\;c;", &["a|b\\;c;"]),
+            ("a \\{b;", &["a|\\{b;"]),
+            ("a '\\'\\\"\\\\\\t\\r\\n\\d';", &["a|'\"\\\t\r\n\\d;"]),
+            ("a \\.php\\d+$;", &["a|\\.php\\d+$;"]),
+            ("a \\#b;", &["a|\\#b;"]),
+            ("a $;", &["a|$;"]),
+            ("a \u{e4}\u{4e16};", &["a|\u{e4}\u{4e16};"]),
+        ];
+        for (text, expected) in cases {
+            let expected: Vec<_> = expected.iter().map(|&token| token.to_owned()).collect();
+            assert_eq!(tokens(text.as_bytes()), Ok(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn messages() {
+        let semicolon = "unexpected end of file, expecting \";\" or \"}\"";
+        let cases = [
+            (";", "unexpected \";\"", 1),
+            ("a;\n;", "unexpected \";\"", 2),
+            ("\n{", "unexpected \"{\"", 2),
+            ("a }", "unexpected \"}\"", 1),
+            ("a 'b'c;", "unexpected \"c\"", 1),
+            ("a 'b'\"c\";", "unexpected \"\"\"", 1),
+            ("a\n'b'}", "unexpected \"}\"", 2),
+            ("a", semicolon, 1),
+            ("a\n", semicolon, 2),
+            ("a b\n\n# c", semicolon, 3),
+            ("a 'b;\n\n", semicolon, 3),
+            ("a 'b'", semicolon, 1),
+            ("a b\\", semicolon, 1),
+        ];
+        for (text, message, line) in cases {
+            assert_eq!(tokens(text.as_bytes()), Err((message.to_owned(), line)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn length_limits() {
+        let fill = |n: usize| "x".repeat(n);
+        let started = |head: &str| format!("too long parameter \"{head}...\" started");
+        let unterminated =
+            |quote: &str| format!("too long parameter, probably missing terminating \"{quote}\" character");
+        let fits = [
+            fill(4095) + ";",
+            format!("a {};", fill(4095)),
+            format!("a '{}';", fill(4094)),
+            // Nothing follows, so nginx never tries to read more.
+            format!("a '{}", fill(4096)),
+            format!("a #{}", fill(9000).replace("xxxx", "xxx\n")),
+        ];
+        for text in fits {
+            let result = tokens(text.as_bytes());
+            assert!(!matches!(&result, Err((message, _)) if message.starts_with("too long")), "{result:?}");
+        }
+        let cases = [
+            (fill(4096) + ";", started("xxxxxxxxxx"), 1),
+            (format!("a\n  b {};", fill(5000)), started("xxxxxxxxxx"), 2),
+            (format!("a\n\n'y\n{}';", fill(5000)), unterminated("'"), 3),
+            (format!("a \"{}", fill(5000)), unterminated("\""), 1),
+            (format!("\n# {}\n;", fill(5000)), started("# xxxxxxxx"), 2),
+            (format!("a '{}' ;", fill(4095)), started("xxxxxxxxxx"), 1),
+        ];
+        for (text, message, line) in cases {
+            assert_eq!(tokens(text.as_bytes()), Err((message, line)), "{} bytes", text.len());
+        }
+    }
+
+    #[test]
+    fn words_know_their_line_and_quotes() {
+        let mut lexer = Lexer::for_file(b"a\n 'b\nc'\n d\n;");
+        let Ok(Token::Simple(words)) = lexer.token() else { panic!("not simple") };
+        let seen: Vec<_> = words.iter().map(|word| (word.text(), word.quoted, word.line)).collect();
+        assert_eq!(seen, [("a", false, 1), ("b\nc", true, 2), ("d", false, 4)]);
+        assert_eq!(lexer.line(), 5);
+    }
+
+    #[test]
+    fn any_byte_passes() {
+        let mut lexer = Lexer::for_file(b"a \xff\x00b;");
+        let Ok(Token::Simple(words)) = lexer.token() else { panic!("not simple") };
+        assert_eq!(words[1].bytes(), b"\xff\x00b");
+        assert!(words[1].as_str().is_err());
+        assert_eq!(words[1].text(), "\u{fffd}\0b");
+    }
+
+    #[test]
+    fn parameters_end_differently() {
+        let mut lexer = Lexer::for_parameter(b"daemon off");
+        let error = lexer.token().unwrap_err();
+        assert_eq!(error.message, "unexpected end of parameter, expecting \";\"");
+        let long = "x".repeat(9000) + ";";
+        assert!(Lexer::for_parameter(long.as_bytes()).token().is_ok());
+    }
+}

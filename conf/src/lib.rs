@@ -22,12 +22,14 @@
 pub mod argument;
 pub mod ast;
 pub mod directive;
+pub mod docs;
 pub mod error;
 pub mod glob;
 pub mod known;
 pub mod lex;
 pub mod lua_lex;
 pub mod parse;
+pub mod print;
 pub mod setting;
 pub mod source;
 pub mod value;

@@ -2,7 +2,8 @@
 //!
 //! Braces are counted outside of strings, long brackets and comments, with the patterns and the read-buffer
 //! limits of OpenResty: a long bracket must close within the buffer, a quoted string must close on its line
-//! (otherwise its quote is an ordinary byte).
+//! (otherwise its quote is an ordinary byte). Lines are counted everywhere; OpenResty loses count of those in a
+//! stretch of more than half a buffer without any brace, bracket, quote or comment.
 
 use crate::lex::{BUFFER_BYTES, LexError, Lexer};
 
@@ -157,5 +158,78 @@ fn quoted(text: &[u8], quote: u8) -> Option<usize> {
             byte if byte == quote => return Some(i + 1),
             _ => i += 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The block's text, or the message and line; `text` begins behind the `{`.
+    fn raw(text: &str) -> Result<&str, (String, u32)> {
+        let mut lexer = Lexer::for_file(text.as_bytes());
+        match lexer.raw_block() {
+            Ok(bytes) => Ok(std::str::from_utf8(bytes).unwrap()),
+            Err(error) => Err((error.message, error.line)),
+        }
+    }
+
+    #[test]
+    fn ends_at_the_matching_brace() {
+        let cases = [
+            ("}", ""),
+            (" a() } b }", " a() "),
+            ("{ {} }{} } x", "{ {} }{} "),
+            ("say(\"}\") }", "say(\"}\") "),
+            ("say('}', \"\\\"}\") }", "say('}', \"\\\"}\") "),
+            ("-- }\n }", "-- }\n "),
+            ("--[[ } \n } ]] }", "--[[ } \n } ]] "),
+            ("--[==[ ]] } ]==] }", "--[==[ ]] } ]==] "),
+            ("say([[ok--]]) }", "say([[ok--]]) "),
+            ("x = [==[ ]] } ' \" ]==] }", "x = [==[ ]] } ' \" ]==] "),
+            ("t1[t2[1]] }", "t1[t2[1]] "),
+            ("]=] }", "]=] "),
+            ("it's } x", "it's "),
+            ("\"open \n } \"", "\"open \n "),
+            ("\"a\\\n } \"", "\"a\\\n "),
+            ("a[b] } ", "a[b] "),
+            ("[= } ", "[= "),
+            ("a - b }", "a - b "),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(raw(text), Ok(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn messages() {
+        let end = "unexpected end of file, expecting terminating characters for lua code block";
+        let long = "too long lua code block, probably missing terminating characters";
+        let bracket = |closing: &str| {
+            format!(
+                "Lua code block missing the closing long bracket \"{closing}\", \
+                 the inlined Lua code may be too long"
+            )
+        };
+        let cases = [
+            ("", end.to_owned(), 1),
+            ("\n a", end.to_owned(), 1),
+            ("\n {\n {}\n x", end.to_owned(), 3),
+            ("\n\n \"}\"", end.to_owned(), 1),
+            ("\nsay([[x\")\n}", bracket("]]"), 2),
+            ("\nsay([==[x]]\n}", bracket("]==]"), 2),
+            ("--[=[ }", bracket("]=]"), 1),
+            (&format!("\n{}", "x".repeat(5000)), long.to_owned(), 1),
+            (&format!("\nx = [[{}]] }}", "x".repeat(5000)), bracket("]]"), 2),
+        ];
+        for (text, message, line) in cases {
+            assert_eq!(raw(text), Err((message, line)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn many_short_marks_may_be_longer_than_the_buffer() {
+        let text = format!("{} }}", "say(\"}\")\n".repeat(4000));
+        assert_eq!(raw(&text).unwrap().len(), text.len() - 1);
     }
 }

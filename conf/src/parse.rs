@@ -243,3 +243,6 @@ pub fn full_name(prefix: &Path, name: &[u8]) -> PathBuf {
     full.extend_from_slice(name);
     PathBuf::from(OsStr::from_bytes(&full))
 }
+
+#[cfg(test)]
+mod tests;

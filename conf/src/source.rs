@@ -143,12 +143,18 @@ impl Sources {
 
 impl Files for Sources {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.file(path).map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.file(path).map(<[u8]>::to_vec).ok_or_else(not_recorded)
     }
 
     fn glob(&self, pattern: &str) -> io::Result<Vec<PathBuf>> {
-        self.matches(pattern).map(<[PathBuf]>::to_vec).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.matches(pattern).map(<[PathBuf]>::to_vec).ok_or_else(not_recorded)
     }
+}
+
+/// What the disk says of a file that does not exist.
+fn not_recorded() -> io::Error {
+    const ENOENT: i32 = 2;
+    io::Error::from_raw_os_error(ENOENT)
 }
 
 fn put_number(out: &mut Vec<u8>, number: usize) {
@@ -194,4 +200,55 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 fn take_path(rest: &mut &[u8]) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsString::from_vec(take_bytes(rest)?.to_vec())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Sources {
+        let mut sources = Sources::new();
+        sources.add_file(Path::new("/b"), b"b;\n".to_vec());
+        sources.add_file(Path::new("/a"), b"\xff\0".to_vec());
+        sources.add_file(Path::new("/b"), b"changed meanwhile".to_vec());
+        sources.add_glob("/d/*", vec![PathBuf::from("/d/1"), PathBuf::from("/d/2")]);
+        sources.add_glob("/e/*", Vec::new());
+        sources
+    }
+
+    #[test]
+    fn dump_prints_each_file_once_in_order() {
+        let mut out = Vec::new();
+        sample().dump(&mut out).unwrap();
+        assert_eq!(out, b"# configuration file /b:\nb;\n\n# configuration file /a:\n\xff\0\n");
+    }
+
+    #[test]
+    fn encoding_round_trips() {
+        let sources = sample();
+        assert_eq!(Sources::from_bytes(&sources.to_bytes()).unwrap(), sources);
+        assert_eq!(Sources::from_bytes(&Sources::new().to_bytes()).unwrap(), Sources::new());
+    }
+
+    #[test]
+    fn damaged_encodings_are_errors() {
+        let bytes = sample().to_bytes();
+        for end in 0..bytes.len() {
+            assert!(Sources::from_bytes(&bytes[..end]).is_err(), "cut at {end}");
+        }
+        let mut huge = bytes.clone();
+        huge[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(Sources::from_bytes(&huge).is_err());
+        assert!(Sources::from_bytes(&[bytes, vec![0]].concat()).is_err());
+    }
+
+    #[test]
+    fn a_record_answers_like_the_disk() {
+        let sources = sample();
+        assert_eq!(sources.read(Path::new("/b")).unwrap(), b"b;\n");
+        assert_eq!(sources.read(Path::new("/c")).unwrap_err().raw_os_error(), Some(2));
+        assert_eq!(sources.glob("/d/*").unwrap().len(), 2);
+        assert!(sources.glob("/e/*").unwrap().is_empty());
+        assert!(sources.glob("/f/*").is_err());
+    }
 }

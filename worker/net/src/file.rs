@@ -1,10 +1,12 @@
 //! Files, read and written at offsets: through the ring where there is one, else on threads beside the loop.
 
+use std::ffi::OsString;
 use std::fs::Metadata;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use monoio::buf::IoBufMut;
 
 use crate::blocking::blocking;
 use crate::runtime::{self, Driver};
-use crate::Buf;
+use crate::{Buf, addr};
 
 /// How to open a file.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,24 +47,100 @@ impl OpenOptions {
     }
 }
 
-/// An open file.
-pub struct File {
-    std: Arc<std::fs::File>,
-    ring: Option<monoio::fs::File>,
+/// An open file; closed when dropped.
+pub struct File(Handle);
+
+enum Handle {
+    Ring(RingFile),
+    Pool(Arc<std::fs::File>),
 }
 
-/// Opens a file. `O_NONBLOCK` is set, as nginx does: a FIFO must not hang the worker.
+struct RingFile(ManuallyDrop<monoio::fs::File>);
+
+impl Drop for RingFile {
+    fn drop(&mut self) {
+        if runtime::driver().is_some() {
+            // SAFETY: dropped once, here.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        } else {
+            // SAFETY: the runtime would close through a loop that is gone, so its object is forgotten and the descriptor,
+            // which nobody else owns, is closed here.
+            drop(unsafe { OwnedFd::from_raw_fd(self.0.as_raw_fd()) });
+        }
+    }
+}
+
+/// Opens a file. A FIFO does not hang the worker, as in nginx: the open itself is non-blocking.
 pub async fn open(path: impl AsRef<Path>, options: &OpenOptions) -> io::Result<File> {
     // A name in the kernel's caches opens in a microsecond or two, less than handing the call to anybody else would cost.
     // openat2 with RESOLVE_CACHED says whether it is one.
     let path = path.as_ref();
-    match cached_open(path, options) {
-        Some(result) => File::from_std(result?),
+    let file = match cached_open(path, options) {
+        Some(result) => result?,
         None => {
             let (path, options) = (path.to_owned(), options.std());
-            File::from_std(blocking(move || options.open(path)).await?)
+            blocking(move || options.open(path)).await?
+        }
+    };
+    // Reads of a non-blocking file that are not in the page cache fail on a ring instead of waiting for the disk.
+    socket2::SockRef::from(&file).set_nonblocking(false)?;
+    File::from_std(file)
+}
+
+/// Looks a path up, following links.
+pub async fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
+    let path = path.as_ref();
+    let lookup = OpenOptions { flags: libc::O_PATH, ..OpenOptions::default() };
+    match cached_open(path, &lookup) {
+        Some(result) => result?.metadata(),
+        None => {
+            let path = path.to_owned();
+            blocking(move || std::fs::metadata(path)).await
         }
     }
+}
+
+/// Removes a file.
+pub async fn unlink(path: impl Into<PathBuf>) -> io::Result<()> {
+    let path = path.into();
+    blocking(move || std::fs::remove_file(path)).await
+}
+
+/// Renames a file, replacing an existing one.
+pub async fn rename(from: impl Into<PathBuf>, to: impl Into<PathBuf>) -> io::Result<()> {
+    let (from, to) = (from.into(), to.into());
+    blocking(move || std::fs::rename(from, to)).await
+}
+
+/// Creates a folder and its missing parents.
+pub async fn create_dir_all(path: impl Into<PathBuf>) -> io::Result<()> {
+    let path = path.into();
+    blocking(move || std::fs::create_dir_all(path)).await
+}
+
+/// An entry of a folder.
+#[derive(Debug, Clone)]
+pub struct DirEntry {
+    /// Its name.
+    pub name: OsString,
+    /// Its metadata, of the target if it is a link that leads somewhere.
+    pub metadata: Metadata,
+}
+
+/// Lists a folder, at most `limit` entries, unsorted, without `.` and `..`; entries that vanish meanwhile are left out.
+pub async fn read_dir(path: impl Into<PathBuf>, limit: usize) -> io::Result<Vec<DirEntry>> {
+    let path = path.into();
+    blocking(move || {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(path)?.take(limit) {
+            let entry = entry?;
+            if let Ok(metadata) = std::fs::metadata(entry.path()).or_else(|_| entry.metadata()) {
+                entries.push(DirEntry { name: entry.file_name(), metadata });
+            }
+        }
+        Ok(entries)
+    })
+    .await
 }
 
 /// Opens for reading when the name needs no disk; `None`: it does, or the kernel cannot tell.
@@ -71,7 +149,9 @@ fn cached_open(path: &Path, options: &OpenOptions) -> Option<io::Result<std::fs:
         return None;
     }
     let how = nix::fcntl::OpenHow::new()
-        .flags(nix::fcntl::OFlag::from_bits_retain(libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | options.flags))
+        .flags(nix::fcntl::OFlag::from_bits_retain(
+            libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | options.flags,
+        ))
         .resolve(nix::fcntl::ResolveFlag::from_bits_retain(RESOLVE_CACHED));
     match nix::fcntl::openat2(nix::fcntl::AT_FDCWD, path, how) {
         Ok(fd) => Some(Ok(fd.into())),
@@ -84,51 +164,41 @@ fn cached_open(path: &Path, options: &OpenOptions) -> Option<io::Result<std::fs:
 const RESOLVE_CACHED: u64 = 0x20;
 
 impl File {
-    /// Takes over an open file.
+    /// Takes over an open file (in blocking mode).
     pub fn from_std(std: std::fs::File) -> io::Result<Self> {
-        let ring = match runtime::driver() {
-            Some(Driver::IoUring) => Some(monoio::fs::File::from_std(std.try_clone()?)?),
-            _ => None,
-        };
-        Ok(Self { std: Arc::new(std), ring })
+        Ok(Self(match runtime::driver() {
+            Some(Driver::IoUring) => {
+                Handle::Ring(RingFile(ManuallyDrop::new(monoio::fs::File::from_std(std)?)))
+            }
+            _ => Handle::Pool(Arc::new(std)),
+        }))
     }
 
     /// Reads up to `len` bytes at `offset` behind the content of `buf`; 0 at the end of the file.
-    pub async fn read_at(&self, buf: Buf, offset: u64, len: usize) -> (io::Result<usize>, Buf) {
-        let mut buf = buf;
+    pub async fn read_at(&self, mut buf: Buf, offset: u64, len: usize) -> (io::Result<usize>, Buf) {
         buf.reserve(len);
-        match &self.ring {
-            Some(file) => {
-                let (result, limited) = file.read_at(Limited { buf, len }, offset).await;
+        let limited = Limited { buf, len };
+        match &self.0 {
+            Handle::Ring(file) => {
+                let (result, limited) = file.0.read_at(limited, offset).await;
                 (result, limited.buf)
             }
-            None => self.read_beside(buf, offset, len).await,
-        }
-    }
-
-    async fn read_beside(&self, mut buf: Buf, offset: u64, len: usize) -> (io::Result<usize>, Buf) {
-        let file = Arc::clone(&self.std);
-        let read = blocking(move || {
-            let mut bytes = vec![0; len];
-            let count = file.read_at(&mut bytes, offset)?;
-            bytes.truncate(count);
-            Ok(bytes)
-        });
-        match read.await {
-            Ok(bytes) => {
-                buf.extend_from_slice(&bytes);
-                (Ok(bytes.len()), buf)
+            Handle::Pool(file) => {
+                let file = Arc::clone(file);
+                match blocking(move || Ok(pread(&file, limited, offset))).await {
+                    Ok((result, limited)) => (result, limited.buf),
+                    Err(error) => (Err(error), Buf::new()),
+                }
             }
-            Err(error) => (Err(error), buf),
         }
     }
 
     /// Writes all of `bytes` at `offset`.
     pub async fn write_at(&self, bytes: Bytes, offset: u64) -> (io::Result<()>, Bytes) {
-        match &self.ring {
-            Some(file) => file.write_all_at(bytes, offset).await,
-            None => {
-                let (file, copy) = (Arc::clone(&self.std), bytes.clone());
+        match &self.0 {
+            Handle::Ring(file) => file.0.write_all_at(bytes, offset).await,
+            Handle::Pool(file) => {
+                let (file, copy) = (Arc::clone(file), bytes.clone());
                 let result = blocking(move || file.write_all_at(&copy, offset)).await;
                 (result, bytes)
             }
@@ -137,13 +207,41 @@ impl File {
 
     /// Size, times, kind. Answered from the inode, which an open file keeps in memory.
     pub fn metadata(&self) -> io::Result<Metadata> {
-        self.std.metadata()
+        match &self.0 {
+            Handle::Pool(file) => file.metadata(),
+            Handle::Ring(file) => {
+                // SAFETY: the descriptor is open as long as `self`; the object is never dropped, so it does not close it.
+                let file = unsafe { ManuallyDrop::new(std::fs::File::from_raw_fd(file.0.as_raw_fd())) };
+                file.metadata()
+            }
+        }
     }
 }
 
 impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.std.as_fd()
+        match &self.0 {
+            Handle::Ring(file) => addr::borrow(file.0.as_raw_fd()),
+            Handle::Pool(file) => file.as_fd(),
+        }
+    }
+}
+
+/// pread that fills the buffer in place.
+fn pread(file: &std::fs::File, mut limited: Limited, offset: u64) -> (io::Result<usize>, Limited) {
+    loop {
+        let (target, length) = (limited.write_ptr().cast(), limited.bytes_total());
+        // SAFETY: `length` bytes at `target` are room of the buffer.
+        let count = unsafe { libc::pread64(file.as_raw_fd(), target, length, offset as libc::off64_t) };
+        if let Ok(count) = usize::try_from(count) {
+            // SAFETY: pread64 wrote that many bytes.
+            unsafe { limited.set_init(count) };
+            return (Ok(count), limited);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return (Err(error), limited);
+        }
     }
 }
 

@@ -4,12 +4,14 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::cmsg_space;
+use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
 };
 
-use crate::PollFd;
 use crate::inherit::inherit_received;
+use crate::{PollFd, addr};
 
 /// Longest message in bytes; larger things travel as memfds.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -21,29 +23,51 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
 }
 
-/// Sends one message, without waiting where the socket says so.
+/// Sends one message, without waiting where the socket says so. An empty or too large one is `InvalidInput`.
 pub fn send(fd: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    // An empty message would look like the end to the receiver.
+    if bytes.is_empty() || bytes.len() > MESSAGE_BYTES_MAX || fds.len() > DESCRIPTORS_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "message is empty or too large"));
+    }
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
     let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
-    sendmsg::<()>(fd.as_fd().as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None)?;
-    Ok(())
+    loop {
+        match sendmsg::<()>(
+            fd.as_fd().as_raw_fd(),
+            &[IoSlice::new(bytes)],
+            control,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        ) {
+            Err(Errno::EINTR) => {}
+            result => return Ok(result.map(drop)?),
+        }
+    }
 }
 
-/// Receives one message. An end of the other side is `UnexpectedEof`.
+/// Receives one message. An end of the other side is `UnexpectedEof`, a message beyond the limit `InvalidData`.
 pub fn recv(fd: impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut bytes = vec![0; MESSAGE_BYTES_MAX];
     let mut space = cmsg_space!([RawFd; DESCRIPTORS_MAX]);
     let mut parts = [IoSliceMut::new(&mut bytes)];
-    let message =
-        recvmsg::<()>(fd.as_fd().as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let raw = fd.as_fd().as_raw_fd();
+    let message = loop {
+        match recvmsg::<()>(raw, &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Err(Errno::EINTR) => {}
+            result => break result?,
+        }
+    };
     let mut fds = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(received) = control {
             fds.extend(received.into_iter().map(inherit_received));
         }
     }
-    let len = message.bytes;
+    let (len, truncated) = (message.bytes, message.flags.contains(MsgFlags::MSG_TRUNC));
+    if truncated {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "message is too large"));
+    }
     if len == 0 && fds.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -52,24 +76,20 @@ pub fn recv(fd: impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
 }
 
 /// One end of a pair in a worker's loop.
-pub struct Channel {
-    fd: OwnedFd,
-    poll: PollFd,
-}
+pub struct Channel(PollFd);
 
 impl Channel {
     /// Takes over one end.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         socket2::SockRef::from(&fd).set_nonblocking(true)?;
-        let poll = PollFd::new(fd.try_clone()?)?;
-        Ok(Self { fd, poll })
+        Ok(Self(PollFd::new(fd)?))
     }
 
     /// Sends one message.
     pub async fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         loop {
-            match send(&self.fd, bytes, fds) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.poll.writable().await?,
+            match send(self, bytes, fds) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.0.writable().await?,
                 result => return result,
             }
         }
@@ -78,10 +98,16 @@ impl Channel {
     /// Receives one message. Drop-safe.
     pub async fn recv(&self) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
         loop {
-            match recv(&self.fd) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.poll.readable().await?,
+            match recv(self) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.0.readable().await?,
                 result => return result,
             }
         }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        addr::borrow(self.0.as_raw_fd())
     }
 }

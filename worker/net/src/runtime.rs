@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
-use crate::{timer, turn};
+use crate::{blocking, timer, turn};
 
 /// What completes the worker's operations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -218,6 +218,7 @@ fn enter<T, F: Future<Output = T>>(
     CURRENT.with(|current| current.driver.set(None));
     timer::stop();
     turn::stop();
+    blocking::stop();
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 

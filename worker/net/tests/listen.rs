@@ -1,4 +1,5 @@
 //! Listening and connecting on both drivers.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod kit;
 

@@ -238,3 +238,68 @@ impl Node {
         value.ok_or_else(|| self.predicate("invalid value"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `text` as the only directive of f:7.
+    fn node(text: &str) -> Node {
+        let mut words = text.split(' ').map(|word| Word::new(word.as_bytes().to_vec(), false, 7));
+        let name = words.next().unwrap();
+        Node { name, args: words.collect(), block: None, span: Span::new("f", 7), end_line: 9 }
+    }
+
+    #[test]
+    fn words() {
+        assert_eq!(node("x").first(), "");
+        let node = node("x a b");
+        assert_eq!((node.first(), node.second(), node.arg(2), node.len()), ("a", "b", None, 2));
+        assert_eq!(node.str_args().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!((node.bytes(1), node.bytes(2)), (&b"b"[..], &b""[..]));
+        assert!(node.children().is_empty() && node.raw().is_none());
+    }
+
+    #[test]
+    fn values() {
+        assert_eq!(node("x oN").flag(), Ok(true));
+        assert_eq!(node("x 12").number(), Ok(12));
+        assert_eq!(node("x 1k").size(), Ok(1024));
+        assert_eq!(node("x 1g").offset(), Ok(1 << 30));
+        assert_eq!(node("x 1m").time_ms(), Ok(60_000));
+        assert_eq!(node("x 1m").time_sec(), Ok(60));
+        assert_eq!(node("x 4 8k").buffers(), Ok((4, 8192)));
+        assert_eq!(node("x B").choice(&[("a", 1), ("b", 2)]), Ok(2));
+        assert_eq!(node("x b a").choice_at(1, &[("a", 1), ("b", 2)]), Ok(1));
+        assert_eq!(node("x").in_bounds(5, 1, Some(5)), Ok(5));
+        assert_eq!(node("x").in_bounds(5, 1, None), Ok(5));
+    }
+
+    #[test]
+    fn messages() {
+        let choices = [("a", 1)];
+        let cases = [
+            (
+                node("x z").flag().unwrap_err(),
+                "invalid value \"z\" in \"x\" directive, it must be \"on\" or \"off\"",
+            ),
+            (node("x z").number().unwrap_err(), "\"x\" directive invalid number"),
+            (node("x z").size().unwrap_err(), "\"x\" directive invalid value"),
+            (node("x z").offset().unwrap_err(), "\"x\" directive invalid value"),
+            (node("x z").time_ms().unwrap_err(), "\"x\" directive invalid value"),
+            (node("x 1ms").time_sec().unwrap_err(), "\"x\" directive invalid value"),
+            (node("x 0 1k").buffers().unwrap_err(), "\"x\" directive invalid value"),
+            (node("x z").choice(&choices).unwrap_err(), "invalid value \"z\""),
+            (node("x a z").choice_at(1, &choices).unwrap_err(), "invalid value \"z\""),
+            (node("x a z").invalid_parameter(1), "invalid parameter \"z\""),
+            (node("x").invalid_arity(), "invalid number of arguments in \"x\" directive"),
+            (node("x").in_bounds(6, 1, Some(5)).unwrap_err(), "value must be between 1 and 5"),
+            (node("x").in_bounds(0, 1, None).unwrap_err(), "value must be equal to or greater than 1"),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(error.to_string(), format!("{expected} in f:7"));
+        }
+        assert_eq!(node("x").end_error("no y").to_string(), "no y in f:9");
+        assert!(node("x").warning("w").is_warning());
+    }
+}

@@ -369,3 +369,90 @@ fn check(node: &Node, arity: Arity, shape: Shape) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    const fn simple(name: &'static str, contexts: Contexts) -> Directive<Nothing> {
+        Directive {
+            name,
+            contexts,
+            arity: Arity::Any,
+            shape: Shape::Simple,
+            default: "",
+            doc: "",
+            apply: |_, _| Ok(()),
+        }
+    }
+
+    static TABLE: &[Directive<Nothing>] = &[
+        simple("server", Contexts::HTTP),
+        simple("server", Contexts::UPSTREAM),
+        simple("own", Contexts::GATEWAY),
+    ];
+
+    #[test]
+    fn one_name_in_several_places() {
+        let mut registry = Registry::new();
+        registry.add("m", TABLE);
+        let is = |name: &str, context: Contexts| match registry.find(name, context) {
+            Lookup::Found(entry) => entry.module,
+            Lookup::Unsupported(module) => module,
+            Lookup::NotAllowedHere => "elsewhere",
+            Lookup::Unknown => "unknown",
+        };
+        let cases = [
+            ("server", Contexts::HTTP, "m"),
+            ("server", Contexts::UPSTREAM, "m"),
+            ("server", Contexts::STREAM, "ngx_stream_core_module"),
+            ("server", Contexts::LOCATION, "elsewhere"),
+            ("own", Contexts::GATEWAY, "m"),
+            ("own", Contexts::HTTP, "elsewhere"),
+            ("gzip", Contexts::HTTP, "ngx_http_gzip_filter_module"),
+            ("gzip", Contexts::MAIN, "elsewhere"),
+            ("nothing", Contexts::MAIN, "unknown"),
+        ];
+        for (name, context, expected) in cases {
+            assert_eq!(is(name, context), expected, "{name} {context:?}");
+        }
+        assert_eq!(registry.named("server").count(), 2);
+        assert_eq!(registry.iter().count(), 3);
+        assert!(registry.has("own") && !registry.has("gzip"));
+        assert!(registry.is_raw("content_by_lua_block") && !registry.is_raw("server"));
+    }
+
+    #[test]
+    #[should_panic(expected = "directive server of m is also in other")]
+    fn two_directives_in_one_place_panic() {
+        let mut registry = Registry::new();
+        registry.add("m", TABLE);
+        registry.add("other", TABLE);
+    }
+
+    #[test]
+    fn arities() {
+        let cases = [
+            (Arity::Flag, [false, true, false, false]),
+            (Arity::Exactly(2), [false, false, true, false]),
+            (Arity::Range(0, 1), [true, true, false, false]),
+            (Arity::AtLeast(1), [false, true, true, true]),
+            (Arity::Any, [true; 4]),
+        ];
+        for (arity, expected) in cases {
+            assert_eq!([0, 1, 2, 3].map(|count| arity.accepts(count)), expected, "{arity:?}");
+        }
+    }
+
+    #[test]
+    fn sets_of_places() {
+        let set = Contexts::HTTP.or(Contexts::SERVER_IF);
+        assert!(set.intersects(Contexts::HTTP) && !set.intersects(Contexts::SERVER));
+        assert!(set.contains(Contexts::SERVER_IF) && !set.contains(Contexts::HTTP_SERVER_LOCATION));
+        assert_eq!(set.without(Contexts::HTTP), Contexts::SERVER_IF);
+        assert_eq!(set.names().collect::<Vec<_>>(), ["http", "if in server"]);
+        assert_eq!(Contexts::ANY.names().count(), 15);
+    }
+}

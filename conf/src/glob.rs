@@ -122,7 +122,7 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
 fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern[0] {
         b'?' => Some(1),
-        b'\\' if pattern.len() > 1 => (pattern[1] == byte).then_some(2),
+        b'\\' => (*pattern.get(1)? == byte).then_some(2),
         b'[' => match set(pattern, byte) {
             Some((true, used)) => Some(used),
             Some((false, _)) => None,
@@ -158,8 +158,9 @@ fn set(pattern: &[u8], byte: u8) -> Option<(bool, usize)> {
         i += 1;
         let mut high = low;
         if pattern.get(i) == Some(&b'-') && pattern.get(i + 1).is_some_and(|&end| end != b']') {
-            high = pattern[i + 1];
-            i += 2;
+            i += if pattern[i + 1] == b'\\' { 2 } else { 1 };
+            high = *pattern.get(i)?;
+            i += 1;
         }
         hit |= (low..=high).contains(&byte);
     }
@@ -183,4 +184,80 @@ fn class(pattern: &[u8], byte: u8) -> Option<(bool, usize)> {
     ];
     let (name, test) = CLASSES.iter().find(|(name, _)| pattern.starts_with(name))?;
     Some((test(&byte), name.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components() {
+        let cases = [
+            ("*", "a", true),
+            ("*", "", true),
+            ("*", ".a", false),
+            (".*", ".a", true),
+            ("\\.*", ".a", true),
+            ("?a", ".a", false),
+            ("[.]a", ".a", false),
+            ("*.conf", "a.conf", true),
+            ("*.conf", "a.conf.bak", false),
+            ("*.conf", ".conf", false),
+            ("a*b*c", "axxbyybzc", true),
+            ("a*b*c", "axxbyy", false),
+            ("**", "a", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("[abc]", "b", true),
+            ("[a-c]x", "bx", true),
+            ("[a-c]x", "dx", false),
+            ("[!a-c]", "d", true),
+            ("[^a-c]", "b", false),
+            ("[]a]", "]", true),
+            ("[!]a]", "]", false),
+            ("[a-]", "-", true),
+            ("[[:digit:]]*", "7up", true),
+            ("[[:digit:]]*", "up", false),
+            ("[[:nothing:]]", ":]", true),
+            ("[\\]]", "]", true),
+            ("[a", "[a", true),
+            ("[a", "a", false),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+            ("a\\", "a\\", false),
+            ("*a*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern:?} {name:?}");
+        }
+    }
+
+    #[test]
+    fn paths() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_str().unwrap();
+        for name in ["b", "a/x", "a.d/x", "B", "a/.hidden", "10", "9", "a[1]/y"] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        std::os::unix::fs::symlink("nowhere", dir.path().join("z")).unwrap();
+        let cases: [(&str, &[&str]); 10] = [
+            ("*", &["10", "9", "B", "a", "a.d", "a[1]", "b", "z"]),
+            ("*/x", &["a.d/x", "a/x"]),
+            ("?/x", &["a/x"]),
+            ("*/*", &["a.d/x", "a/x", "a[1]/y"]),
+            ("a/*", &["a/x"]),
+            ("a/.*", &["a/.hidden"]),
+            ("a\\[1\\]/*", &["a[1]/y"]),
+            ("[0-9]*", &["10", "9"]),
+            ("none/*", &[]),
+            ("b/*", &[]),
+        ];
+        for (pattern, expected) in cases {
+            let found = expand(&format!("{root}/{pattern}")).unwrap();
+            let expected: Vec<_> = expected.iter().map(|name| dir.path().join(name)).collect();
+            assert_eq!(found, expected, "{pattern:?}");
+        }
+    }
 }

@@ -285,3 +285,140 @@ fn has_ipv6(if_inet6: &str) -> bool {
     const LOOPBACK: &str = "00000000000000000000000000000001";
     if_inet6.lines().filter_map(|line| line.split_whitespace().next()).any(|address| address != LOOPBACK)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv4() {
+        let cases = [
+            ("127.0.0.1", Some([127, 0, 0, 1])),
+            ("0.0.0.0", Some([0, 0, 0, 0])),
+            ("010.001.0.255", Some([10, 1, 0, 255])),
+            ("1..2.3", Some([1, 0, 2, 3])),
+            ("1.2.3.", Some([1, 2, 3, 0])),
+            ("...", Some([0, 0, 0, 0])),
+            ("255.255.255.254", Some([255, 255, 255, 254])),
+            ("255.255.255.255", None),
+            ("256.0.0.1", None),
+            ("1.2.3", None),
+            ("1.2.3.4.5", None),
+            ("1.2.3.4 ", None),
+            ("0x7f.0.0.1", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_ipv4(text), expected.map(Ipv4Addr::from), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ipv6() {
+        let cases = [
+            ("::", Some("::")),
+            ("::1", Some("::1")),
+            ("1::", Some("1::")),
+            ("2001:DB8::1", Some("2001:db8::1")),
+            ("1:2:3:4:5:6:7:8", Some("1:2:3:4:5:6:7:8")),
+            (":1:2:3:4:5:6:7:8", Some("1:2:3:4:5:6:7:8")),
+            ("::ffff:10.0.0.1", Some("::ffff:10.0.0.1")),
+            ("1:2:3:4:5:6:1.2.3.4", Some("1:2:3:4:5:6:102:304")),
+            ("1:2:3::7:8", Some("1:2:3::7:8")),
+            ("1:2:3:4:5:6:7", None),
+            ("1:2:3:4:5:6:7:8:9", None),
+            ("1:2:3:4:5:6:7:8::", None),
+            ("1::2::3", None),
+            (":::", None),
+            (":", None),
+            ("12345::", None),
+            ("::g", None),
+            ("1.2.3.4", None),
+            ("1:2:3:4:5:6:7:1.2.3.4", None),
+            ("::1.2.3", None),
+            ("::1.2.3.4:5", None),
+            ("fe80::1%eth0", None),
+            ("ä::", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let expected: Option<Ipv6Addr> = expected.map(|text| text.parse().unwrap());
+            assert_eq!(parse_ipv6(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ip_with_port() {
+        let cases = [
+            ("1.2.3.4", Some("1.2.3.4:0")),
+            ("1.2.3.4:80", Some("1.2.3.4:80")),
+            ("::1", Some("[::1]:0")),
+            ("[::1]", Some("[::1]:0")),
+            ("[::1]:80", Some("[::1]:80")),
+            ("[::1]80", None),
+            ("[::1", None),
+            ("1.2.3.4:0", None),
+            ("1.2.3.4:65536", None),
+            ("1.2.3.4:", None),
+            ("host:80", None),
+        ];
+        for (text, expected) in cases {
+            let expected: Option<SocketAddr> = expected.map(|text| text.parse().unwrap());
+            assert_eq!(parse_ip_port(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn printing() {
+        let cases = [
+            "127.0.0.1",
+            "::",
+            "::1",
+            "::2",
+            "1::",
+            "1::8",
+            "2001:db8::1",
+            "1:0:3:4:5:6:7:8",
+            "1:0:0:4::8",
+            "1:2:3:4:5:6:7:8",
+            "1:2:3:4:5:6::",
+            "::ffff:10.0.0.1",
+            "::10.0.0.1",
+        ];
+        for text in cases {
+            let ip = parse_ip(text).unwrap();
+            assert_eq!(DisplayIp(ip).to_string(), text);
+        }
+        assert_eq!(Address::Inet("127.0.0.1:80".parse().unwrap()).to_string(), "127.0.0.1:80");
+        assert_eq!(Address::Inet("[::1]:80".parse().unwrap()).to_string(), "[::1]:80");
+        assert_eq!(Address::Unix("/s".into()).to_string(), "unix:/s");
+    }
+
+    #[test]
+    fn only_configured_families() {
+        let both = vec![IpAddr::from(Ipv6Addr::LOCALHOST), IpAddr::from(Ipv4Addr::LOCALHOST)];
+        for (v4, v6, kept) in [(true, true, 2), (true, false, 1), (false, true, 1), (false, false, 2)] {
+            let addresses = only_configured(both.clone(), v4, v6);
+            assert_eq!(addresses.len(), kept);
+            assert!(kept == 2 || addresses[0].is_ipv4() == v4);
+        }
+    }
+
+    #[test]
+    fn kernel_tables() {
+        let loopback = "Main:\n  +-- 127.0.0.0/8 2 0 2\n     |-- 127.0.0.0\n        /8 host LOCAL\n     \
+                        |-- 127.0.0.1\n        /32 host LOCAL\n";
+        assert!(!has_ipv4(loopback));
+        assert!(has_ipv4(&format!("{loopback}     |-- 10.0.0.7\n        /32 host LOCAL\n")));
+        assert!(!has_ipv4(&format!("{loopback}     |-- 10.0.0.255\n        /32 link BROADCAST\n")));
+        let lo = "00000000000000000000000000000001 01 80 10 80       lo\n";
+        assert!(!has_ipv6(lo) && !has_ipv6(""));
+        assert!(has_ipv6(&format!("{lo}fe800000000000000000000000000001 02 40 20 80     eth0\n")));
+    }
+
+    #[test]
+    fn system_resolver_knows_localhost() {
+        let addresses = SystemHosts.resolve("localhost").unwrap();
+        assert!(addresses.iter().all(IpAddr::is_loopback), "{addresses:?}");
+    }
+}

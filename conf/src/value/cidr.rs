@@ -83,3 +83,69 @@ impl Cidr {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks() {
+        let cases: [(&str, &[&str], &[&str]); 9] = [
+            ("10.0.0.0/8", &["10.1.2.3", "::ffff:10.0.0.1"], &["11.0.0.0", "::a00:1"]),
+            ("192.168.1.7", &["192.168.1.7"], &["192.168.1.8"]),
+            ("192.168.1.7/32", &["192.168.1.7"], &["192.168.1.8"]),
+            ("0.0.0.0/0", &["1.2.3.4"], &["::1"]),
+            ("10.1.2.3/8", &["10.9.9.9"], &["11.0.0.0"]),
+            ("2001:db8::/32", &["2001:db8:1::1"], &["2001:db9::1", "1.2.3.4"]),
+            ("::1", &["::1"], &["::2"]),
+            ("::/0", &["::1", "2001::"], &["1.2.3.4", "::ffff:1.2.3.4"]),
+            ("unix:", &[], &["1.2.3.4", "::1"]),
+        ];
+        for (text, inside, outside) in cases {
+            let cidr = Cidr::parse(text).unwrap().cidr;
+            for ip in inside {
+                assert!(cidr.contains(ip.parse().unwrap()), "{text} {ip}");
+            }
+            for ip in outside {
+                assert!(!cidr.contains(ip.parse().unwrap()), "{text} {ip}");
+            }
+        }
+    }
+
+    #[test]
+    fn low_bits_are_told() {
+        for (text, low_bits) in [
+            ("10.0.0.0/8", false),
+            ("10.0.0.1/8", true),
+            ("1.2.3.4", false),
+            ("::1/64", true),
+            ("::/64", false),
+        ] {
+            assert_eq!(Cidr::parse(text).unwrap().low_bits, low_bits, "{text}");
+        }
+    }
+
+    #[test]
+    fn invalid() {
+        for text in [
+            "",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0.0/8/8",
+            "::/129",
+            "host",
+            "all",
+            "255.255.255.255",
+        ] {
+            assert_eq!(Cidr::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn unix_sockets() {
+        let cidr = Cidr::parse("unix:").unwrap().cidr;
+        assert!(cidr.contains_address(&Address::Unix("/s".into())));
+        assert!(!cidr.contains_address(&Address::Inet("127.0.0.1:1".parse().unwrap())));
+    }
+}

@@ -214,3 +214,123 @@ impl Url {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    struct Table;
+
+    impl Hosts for Table {
+        fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+            match name {
+                "two" => Ok(vec!["10.0.0.1".parse().unwrap(), "::5".parse().unwrap()]),
+                "any" => Ok(vec!["0.0.0.0".parse().unwrap()]),
+                _ => Err(io::ErrorKind::NotFound.into()),
+            }
+        }
+    }
+
+    const LISTEN: Options = Options { default_port: 80, listen: true, uri_part: false, no_resolve: false };
+    const UPSTREAM: Options = Options { default_port: 80, listen: false, uri_part: false, no_resolve: false };
+    const PROXY: Options = Options { default_port: 80, listen: false, uri_part: true, no_resolve: true };
+
+    /// `HOST|PORT|URI|ADDRESSES`, then `*` for all interfaces and `-` for no port.
+    fn show(text: &str, options: Options) -> Result<String, &'static str> {
+        let url = parse_with(text, options, &Table).map_err(|error| error.0)?;
+        let addresses: Vec<_> = url.addresses.iter().map(Address::to_string).collect();
+        let marks = [(url.wildcard, "*"), (url.no_port, "-")];
+        let marks: String = marks.iter().filter(|(on, _)| *on).map(|(_, mark)| *mark).collect();
+        Ok(format!("{}|{}|{}|{}{marks}", url.host, url.port, url.uri, addresses.join(" ")))
+    }
+
+    #[test]
+    fn listening() {
+        let cases = [
+            ("80", Ok("|80||0.0.0.0:80*")),
+            ("*:80", Ok("*|80||0.0.0.0:80*")),
+            ("*", Ok("*|80||0.0.0.0:80*-")),
+            ("127.0.0.1", Ok("127.0.0.1|80||127.0.0.1:80-")),
+            ("127.0.0.1:8080", Ok("127.0.0.1|8080||127.0.0.1:8080")),
+            ("0.0.0.0:1", Ok("0.0.0.0|1||0.0.0.0:1*")),
+            ("[::]:80", Ok("[::]|80||[::]:80*")),
+            ("[::1]", Ok("[::1]|80||[::1]:80-")),
+            ("8000-8002", Ok("|8000||0.0.0.0:8000 0.0.0.0:8001 0.0.0.0:8002*")),
+            ("127.0.0.1:81-82", Ok("127.0.0.1|81||127.0.0.1:81 127.0.0.1:82")),
+            ("[::1]:65534-65535", Ok("[::1]|65534||[::1]:65534 [::1]:65535")),
+            ("two:1-2", Ok("two|1||10.0.0.1:1 10.0.0.1:2 [::5]:1 [::5]:2")),
+            ("any", Ok("any|80||0.0.0.0:80*-")),
+            ("unix:/a/b", Ok("/a/b|0||unix:/a/b")),
+            ("UNIX:/a:b", Ok("/a:b|0||unix:/a:b")),
+            ("0", Err("invalid port")),
+            ("65536", Err("invalid port")),
+            ("1-65536", Err("invalid port")),
+            ("0-5", Err("invalid port")),
+            ("5-4", Err("invalid port range")),
+            ("127.0.0.1:5-4", Err("invalid port range")),
+            ("127.0.0.1:", Err("invalid port")),
+            ("127.0.0.1:x", Err("invalid port")),
+            ("127.0.0.1:1-", Err("invalid port")),
+            (":80", Err("no host")),
+            ("", Err("no host")),
+            ("127.0.0.1:80/x", Err("invalid host")),
+            ("host?x", Err("invalid host")),
+            ("[::1]:80/", Err("invalid host")),
+            ("[::1", Err("invalid host")),
+            ("[::1]x", Err("invalid host")),
+            ("[]:80", Err("no host")),
+            ("[x]:80", Err("invalid IPv6 address")),
+            ("unix:", Err("no path in the unix domain socket")),
+            ("a-b", Err("host not found")),
+            ("80-b", Err("host not found")),
+            ("nowhere:80", Err("host not found")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(show(text, LISTEN), expected.map(str::to_owned), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn upstream_servers() {
+        let cases = [
+            ("two", Ok("two|80||10.0.0.1:80 [::5]:80-")),
+            ("two:8080", Ok("two|8080||10.0.0.1:8080 [::5]:8080")),
+            ("80", Err("host not found")),
+            ("*:80", Err("host not found")),
+            ("127.0.0.1:80-81", Err("invalid port")),
+            ("127.0.0.1/x", Err("invalid host")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(show(text, UPSTREAM), expected.map(str::to_owned), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn proxied() {
+        let cases = [
+            ("host", Ok("host|80||-")),
+            ("host:81/a?b", Ok("host|81|/a?b|")),
+            ("host/a:b", Ok("host|80|/a:b|-")),
+            ("host?a/b", Ok("host|80|?a/b|-")),
+            ("127.0.0.1/", Ok("127.0.0.1|80|/|127.0.0.1:80-")),
+            ("[::1]:81/x", Ok("[::1]|81|/x|[::1]:81")),
+            ("unix:/s:/uri", Ok("/s|0|/uri|unix:/s")),
+            ("unix:/s", Ok("/s|0||unix:/s")),
+            ("unix::/uri", Err("no path in the unix domain socket")),
+            ("/uri", Err("no host")),
+            ("host:0/", Err("invalid port")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(show(text, PROXY), expected.map(str::to_owned), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn unix_paths_are_limited() {
+        let fits = format!("unix:/{}", "s".repeat(UNIX_PATH_BYTES_MAX - 1));
+        assert!(show(&fits, LISTEN).is_ok());
+        assert_eq!(show(&(fits + "s"), LISTEN), Err("too long path in the unix domain socket"));
+    }
+}

@@ -1,0 +1,13 @@
+//! What black-box tests are made of: a gateway that really runs, origins that follow a script, clients that send raw bytes.
+//!
+//! Nothing here sleeps to wait for something: a gateway is up when its socket answers, a process has ended when it was reaped.
+
+mod client;
+mod gateway;
+mod origin;
+mod places;
+
+pub use client::{Answer, Client, get, request};
+pub use gateway::{Gateway, binary, children_of};
+pub use origin::{Origin, Script, Seen, read_request};
+pub use places::{Places, WAIT_MAX};

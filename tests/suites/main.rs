@@ -1,0 +1,10 @@
+//! Black-box suites by theme.
+
+/// Configuration errors, `-t`, `-T`, the migration report.
+mod command_line;
+/// Upstreams that fail in every way of the fault matrix.
+mod faults;
+/// Bytes on the wire: framing, smuggling, splitting, limits.
+mod framing;
+/// Processes: reload, upgrade, killed workers and masters.
+mod processes;

@@ -1,4 +1,4 @@
-//! Reading a directive's arguments: the helpers every `apply` uses.
+//! Reading a directive's arguments: the methods every `apply` uses.
 
 use crate::ast::{Block, Node, Span, Word};
 use crate::error::{Error, Result};

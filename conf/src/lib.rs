@@ -4,10 +4,10 @@
 //!
 //! 1. [`source`] reads files (from disk, or from a recording of an earlier read) and records what it read;
 //! 2. [`lex`] cuts bytes into words exactly where nginx cuts them; [`lua_lex`] finds the end of inline Lua;
-//! 3. [`parse`] builds the tree of [`Node`]s and expands `include` in place, with [`glob`] for patterns;
+//! 3. [`mod@parse`] builds the tree of [`Node`]s and expands `include` in place, with [`glob`] for patterns;
 //! 4. [`directive`] holds the tables that say which directive may stand where, with how many arguments, and
 //!    walks the tree calling each directive's `apply`;
-//! 5. `apply` functions read arguments with the helpers on [`Node`] ([`argument`], [`value`]) and keep them in
+//! 5. `apply` functions read arguments with the methods of [`Node`] ([`argument`], [`value`]) and keep them in
 //!    [`Setting`]s, which know "is duplicate" and inheritance;
 //! 6. [`known`] names every directive of nginx and OpenResty, so that a directive this server lacks is reported
 //!    as "not supported yet" and never as "unknown"; [`docs`] prints the tables as a reference.

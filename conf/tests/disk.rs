@@ -13,8 +13,8 @@ fn parse_dir(dir: &Path) -> Result<(Vec<Node>, Sources)> {
 
 fn write(dir: &Path, name: &str, text: &str) {
     let path = dir.join(name);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
+    fs::create_dir_all(path.parent().expect("below dir")).expect("a writable directory");
+    fs::write(path, text).expect("a writable file");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! How nginx reads each kind of argument.
 //!
-//! Readers return `Option`: nginx has one message per kind, which the helpers on [`crate::Node`] add.
+//! Readers return `Option`: nginx has one message per kind, which the methods of [`crate::Node`] add.
 
 pub mod addr;
 pub mod cidr;

@@ -28,6 +28,8 @@ pub struct Config {
     pub builtin_variables: Builtins,
     /// Every log file named.
     pub logs: LogRegistry,
+    /// Every upstream group, for names that come out of variables.
+    pub upstream_table: crate::upstream::UpstreamTable,
 }
 
 impl Config {
@@ -41,6 +43,7 @@ impl Config {
             variable_names: HashMap::new(),
             builtin_variables: Builtins::default(),
             logs: LogRegistry::default(),
+            upstream_table: crate::upstream::UpstreamTable::default(),
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Builder {
     pub zones: ZoneTable,
     /// Log files named so far; each is opened once, however often it is named.
     pub logs: LogRegistry,
+    /// Upstream groups registered so far: blocks while the text is walked, addresses while locations are attached.
+    pub upstreams: crate::upstream::UpstreamTable,
     /// Directories for temporary files that must exist.
     pub temp_paths: Vec<std::path::PathBuf>,
     /// Warnings collected so far.

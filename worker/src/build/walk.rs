@@ -107,6 +107,7 @@ fn new_builder(input: &Input<'_>, registry: Rc<Registry<Builder>>) -> Builder {
         variables: VariableTable::default(),
         zones: ZoneTable::default(),
         logs: LogRegistry::default(),
+        upstreams: crate::upstream::UpstreamTable::default(),
         temp_paths: Vec::new(),
         warnings: Vec::new(),
         default_log: None,
@@ -143,6 +144,7 @@ impl Builder {
         config.variable_names = self.variables.names();
         config.builtin_variables = self.variables.builtins();
         config.logs = std::mem::take(&mut self.logs);
+        config.upstream_table = std::mem::take(&mut self.upstreams);
         Ok(Rc::new(config))
     }
 

@@ -15,7 +15,7 @@ use monoio::io::{CancelHandle, CancelableAsyncReadRent, Canceller};
 use monoio::net::UnixStream;
 
 use crate::runtime::{self, Driver};
-use crate::stream::Inner;
+use crate::stream::{Inner, Lease};
 use crate::timer::Timeout;
 use crate::{Buf, Stream};
 
@@ -142,12 +142,13 @@ pub(crate) struct Recv<'a> {
     inherited: bool,
     cancelled: bool,
     timeout: Timeout,
+    lease: Option<Lease<'a>>,
 }
 
 impl<'a> Recv<'a> {
     pub(crate) fn new(stream: &'a Stream, buf: Buf, timeout: Timeout) -> Self {
         let stream = stream.inner();
-        Self { stream, buf: Some(buf), slot: None, inherited: false, cancelled: false, timeout }
+        Self { stream, buf: Some(buf), slot: None, inherited: false, cancelled: false, timeout, lease: None }
     }
 
     /// First poll: serve from the backlog or start an operation.
@@ -158,7 +159,7 @@ impl<'a> Recv<'a> {
             return Poll::Ready((Err(error), buf));
         }
         if !self.timeout.is_never() {
-            self.stream.read_deadline.arm(self.timeout);
+            self.lease = Some(self.stream.lease(self.timeout));
         }
         match self.stream.take_backlog() {
             Backlog::Nothing => self.start(buf, cx),
@@ -194,7 +195,7 @@ impl<'a> Recv<'a> {
     /// Looks at what polling the operation gave.
     fn settle(&mut self, poll: Poll<Outcome>, cx: &mut Context<'_>) -> Poll<(io::Result<usize>, Buf)> {
         let Poll::Ready((result, Spare(filled))) = poll else {
-            if !self.timeout.is_never() && !self.cancelled && self.stream.read_deadline.poll_expired(cx) {
+            if !self.cancelled && self.lease.as_ref().is_some_and(|lease| lease.poll_expired(cx)) {
                 self.cancelled = true;
                 self.slot.as_mut().expect("an operation is pending").cancel();
                 return self.poll_slot(cx);
@@ -260,9 +261,7 @@ impl Future for Recv<'_> {
             None => this.begin(cx),
             Some(_) => this.poll_slot(cx),
         });
-        if !this.timeout.is_never() {
-            this.stream.read_deadline.disarm();
-        }
+        this.lease = None;
         if let Ok(count) = &result {
             this.stream.count_received(*count);
         }
@@ -273,9 +272,6 @@ impl Future for Recv<'_> {
 impl Drop for Recv<'_> {
     fn drop(&mut self) {
         let Some(mut slot) = self.slot.take() else { return };
-        if !self.timeout.is_never() {
-            self.stream.read_deadline.disarm();
-        }
         if runtime::driver() == Some(Driver::IoUring) {
             if !self.cancelled && !self.inherited {
                 slot.cancel();

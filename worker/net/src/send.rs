@@ -10,7 +10,7 @@ use bytes::Bytes;
 use monoio::buf::{IoBuf, IoVecBuf};
 use monoio::io::AsyncWriteRent;
 
-use crate::stream::Inner;
+use crate::stream::{Inner, Lease};
 use crate::timer::Timeout;
 use crate::{Buf, Chain};
 
@@ -104,13 +104,13 @@ unsafe impl IoVecBuf for Gather {
 struct Timed<'a, F> {
     stream: &'a Inner,
     timeout: Timeout,
-    armed: bool,
+    lease: Option<Lease<'a>>,
     operation: F,
 }
 
 impl<'a, F: Future> Timed<'a, F> {
     fn new(stream: &'a Inner, timeout: Timeout, operation: F) -> Self {
-        Self { stream, timeout, armed: false, operation }
+        Self { stream, timeout, lease: None, operation }
     }
 }
 
@@ -128,22 +128,11 @@ impl<F: Future> Future for Timed<'_, F> {
         if this.timeout.is_never() {
             return Poll::Pending;
         }
-        if !this.armed {
-            this.armed = true;
-            this.stream.write_deadline.arm(this.timeout);
-        }
-        if this.stream.write_deadline.poll_expired(cx) {
+        let lease = this.lease.get_or_insert_with(|| this.stream.lease(this.timeout));
+        if lease.poll_expired(cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
-    }
-}
-
-impl<F> Drop for Timed<'_, F> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.stream.write_deadline.disarm();
-        }
     }
 }
 

@@ -6,8 +6,9 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,8 +33,10 @@ pub struct Stream(Rc<Inner>);
 
 pub(crate) struct Inner {
     io: ManuallyDrop<UnsafeCell<UnixStream>>,
-    pub(crate) read_deadline: Deadline,
-    pub(crate) write_deadline: Deadline,
+    /// One per direction; which is used for which is decided by who comes first, so that a connection that only
+    /// receives and sends in turn keeps one timer node.
+    deadlines: [Deadline; 2],
+    first_leased: Cell<bool>,
     received: Cell<u64>,
     sent: Cell<u64>,
     backlog: Cell<Backlog>,
@@ -57,8 +60,23 @@ impl Inner {
         unsafe { &*self.io.get() }
     }
 
+    /// A deadline that is not in use, armed. At most two operations, one per direction, have one at a time.
+    pub(crate) fn lease(&self, timeout: Timeout) -> Lease<'_> {
+        let first = !self.first_leased.replace(true);
+        let lease = Lease { stream: self, first };
+        lease.deadline().arm(timeout);
+        lease
+    }
+
     pub(crate) fn take_backlog(&self) -> Backlog {
         self.backlog.take()
+    }
+
+    fn has_backlog(&self) -> bool {
+        let backlog = self.backlog.take();
+        let some = !matches!(backlog, Backlog::Nothing);
+        self.backlog.set(backlog);
+        some
     }
 
     pub(crate) fn set_backlog(&self, backlog: Backlog) {
@@ -106,8 +124,8 @@ impl Stream {
     pub(crate) fn from_registered(io: UnixStream) -> Self {
         Self(Rc::new(Inner {
             io: ManuallyDrop::new(UnsafeCell::new(io)),
-            read_deadline: Deadline::new(),
-            write_deadline: Deadline::new(),
+            deadlines: [Deadline::new(), Deadline::new()],
+            first_leased: Cell::new(false),
             received: Cell::new(0),
             sent: Cell::new(0),
             backlog: Cell::new(Backlog::Nothing),
@@ -155,32 +173,9 @@ impl Stream {
     }
 
     /// Waits until there is something to receive (data, end or error), holding no buffer. Drop-safe.
-    pub async fn readable(&self, timeout: Timeout) -> io::Result<()> {
-        match self.0.take_backlog() {
-            Backlog::Nothing => {}
-            backlog => {
-                // Whether it holds data is found out by receiving.
-                self.0.set_backlog(backlog);
-                return Ok(());
-            }
-        }
-        let inner = &*self.0;
-        let mut poll = std::pin::pin!(inner.poller().readable(false));
-        if timeout.is_never() {
-            return poll.await;
-        }
-        inner.read_deadline.arm(timeout);
-        let _disarm = Disarm(&inner.read_deadline);
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(result) = poll.as_mut().poll(cx) {
-                return Poll::Ready(result);
-            }
-            if inner.read_deadline.poll_expired(cx) {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            Poll::Pending
-        })
-        .await
+    pub fn readable(&self, timeout: Timeout) -> impl Future<Output = io::Result<()>> {
+        let stream = self.inner();
+        Readable { stream, timeout, lease: None, poll: stream.poller().readable(false) }
     }
 
     /// Resolves when the peer closed or reset the connection, as nginx understands a client's abort. Begins to
@@ -295,11 +290,62 @@ impl Stream {
     }
 }
 
-struct Disarm<'a>(&'a Deadline);
+/// An armed deadline of a stream, disarmed when dropped.
+pub(crate) struct Lease<'a> {
+    stream: &'a Inner,
+    first: bool,
+}
 
-impl Drop for Disarm<'_> {
+impl Lease<'_> {
+    fn deadline(&self) -> &Deadline {
+        &self.stream.deadlines[usize::from(!self.first)]
+    }
+
+    /// Whether the deadline passed; if not, the task is woken when it does.
+    pub(crate) fn poll_expired(&self, cx: &mut Context<'_>) -> bool {
+        self.deadline().poll_expired(cx)
+    }
+}
+
+impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        self.0.disarm();
+        self.deadline().disarm();
+        if self.first {
+            self.stream.first_leased.set(false);
+        }
+    }
+}
+
+/// See [`Stream::readable`].
+struct Readable<'a, F> {
+    stream: &'a Inner,
+    timeout: Timeout,
+    lease: Option<Lease<'a>>,
+    poll: F,
+}
+
+impl<F: Future<Output = io::Result<()>>> Future for Readable<'_, F> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // SAFETY: only `poll` is pinned structurally, and it is not moved.
+        let this = unsafe { self.get_unchecked_mut() };
+        if this.stream.has_backlog() {
+            // Whether it holds data is found out by receiving.
+            return Poll::Ready(Ok(()));
+        }
+        // SAFETY: as above.
+        let poll = unsafe { Pin::new_unchecked(&mut this.poll) };
+        if let Poll::Ready(result) = poll.poll(cx) {
+            return Poll::Ready(result);
+        }
+        if !this.timeout.is_never() {
+            let lease = this.lease.get_or_insert_with(|| this.stream.lease(this.timeout));
+            if lease.poll_expired(cx) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        Poll::Pending
     }
 }
 

@@ -52,10 +52,10 @@ pub fn find(req: &mut Request) -> Found {
     if best.as_ref().is_some_and(|location| location.is_noregex()) {
         return best.map_or(Found::Server, Found::Location);
     }
-    if let Some(last) = &best {
-        if !levels.iter().any(|level| Rc::ptr_eq(level, last)) {
-            levels.push(Rc::clone(last));
-        }
+    if let Some(last) = &best
+        && !levels.iter().any(|level| Rc::ptr_eq(level, last))
+    {
+        levels.push(Rc::clone(last));
     }
     for level in levels.iter().rev() {
         match find_pattern(req, level) {

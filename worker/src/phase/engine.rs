@@ -167,6 +167,9 @@ async fn phases(req: &mut Request, entry: Entry) -> Flow {
 
 /// Runs the handlers of one phase until one decides. `Next` at the end means nobody did.
 async fn run_phase(req: &mut Request, phase: Phase) -> Flow {
+    if !req.location.handlers.has(phase) {
+        return Flow::Next;
+    }
     let mut after = None;
     loop {
         let location = Rc::clone(&req.location);
@@ -185,6 +188,9 @@ async fn run_phase(req: &mut Request, phase: Phase) -> Flow {
 /// The access phase under `satisfy all|any`.
 async fn access(req: &mut Request) -> Flow {
     if req.origin == Origin::Subrequest {
+        return Flow::Next;
+    }
+    if !req.location.handlers.has(Phase::Access) {
         return Flow::Next;
     }
     let satisfy = req.http().satisfy;

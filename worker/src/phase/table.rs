@@ -31,6 +31,11 @@ impl HandlerTable {
         Self { entries, starts }
     }
 
+    /// Whether any handler runs in `phase`.
+    pub fn has(&self, phase: Phase) -> bool {
+        self.starts[phase as usize] != self.starts[phase as usize + 1]
+    }
+
     /// The first handler of `phase` whose order is above `after` (any, when `None`), with its order.
     ///
     /// Orders and not positions: a rewrite may move the request into an `if` block, whose table is another one, in

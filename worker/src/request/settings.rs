@@ -18,13 +18,16 @@ impl Request {
     }
 
     fn eval_size(&mut self, of: impl Fn(&LocationConf) -> &Rc<Template>) -> u64 {
-        let template = Rc::clone(of(self.http()));
+        let template = of(self.http());
+        if template.is_empty() {
+            return 0;
+        }
+        let template = Rc::clone(template);
         let parse = |text: &[u8]| {
             let text = std::str::from_utf8(text).ok()?;
             conf::value::size::parse_offset(text)
         };
         match template.as_literal() {
-            Some(b"0") => 0,
             Some(text) => parse(text).unwrap_or(0),
             None => parse(&template.eval(self)).unwrap_or(0),
         }

@@ -91,10 +91,10 @@ settings! {
         reset_timedout_connection: bool = false,
         /// `postpone_output` in bytes.
         postpone_output: usize = 1460,
-        /// `limit_rate` in bytes per second.
-        limit_rate: Rc<Template> = Rc::new(Template::literal(*b"0")),
-        /// `limit_rate_after` in bytes.
-        limit_rate_after: Rc<Template> = Rc::new(Template::literal(*b"0")),
+        /// `limit_rate` in bytes per second; empty: no limit.
+        limit_rate: Rc<Template> = Rc::default(),
+        /// `limit_rate_after` in bytes; empty: at once.
+        limit_rate_after: Rc<Template> = Rc::default(),
         /// `root` or `alias`.
         root: Rc<Root> = Rc::new(Root::Root(Template::literal(*b"html"))),
         /// `types`.

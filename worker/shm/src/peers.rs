@@ -6,14 +6,14 @@
 //!
 //! ```text
 //! header 64 | slots | group: lock, generation, capacity, name (512 bytes), records … | group …
-//! record: fields (192 bytes), name and server (320 bytes), connections of every slot (4 bytes each)
+//! record: fields (216 bytes), name and server (296 bytes), connections of every slot (4 bytes each)
 //! ```
 
 mod record;
 
 use std::sync::atomic::Ordering;
 
-pub use record::{Field, PeerConfig, PeerState};
+pub use record::{DOWN, DRAINING, Field, PeerConfig, PeerState};
 
 use crate::{
     error::{Error, Result},
@@ -59,7 +59,7 @@ pub struct PeerZone {
 
 impl PeerZone {
     /// What the zone is registered as.
-    pub const KIND: Kind = Kind { id: *b"peer", layout: 1 };
+    pub const KIND: Kind = Kind { id: *b"peer", layout: 2 };
 
     /// Prepares a new zone: `workers` is how many processes may use it at the same time. What room is left after every group
     /// has what it needs is shared out evenly.
@@ -130,6 +130,11 @@ impl PeerZone {
         self.groups.iter()
     }
 
+    /// The group of this name, taken out.
+    pub fn into_group(self, name: &str) -> Option<Group> {
+        self.groups.into_iter().find(|group| group.name == name)
+    }
+
     /// Gives this worker a slot of its own, so that what it counts can be taken off should it be killed. Without it the
     /// worker counts in the shared slot.
     pub fn claim(&mut self) -> Result<()> {
@@ -174,6 +179,13 @@ pub struct Group {
 pub struct PeerRef {
     index: u32,
     serial: u32,
+}
+
+impl PeerRef {
+    /// Grows from peer to peer added to a group, until it wraps around.
+    pub fn serial(self) -> u32 {
+        self.serial
+    }
 }
 
 impl Group {

@@ -16,8 +16,9 @@ pub trait Balancer {
     /// Chooses a server for the next try of `req`. `tried` tells what was tried before and belongs to this request alone.
     fn pick<'r>(&'r self, req: &'r mut Request, tried: &'r mut Tried) -> Step<'r, Result<Picked, NoPeer>>;
 
-    /// Hears how a try ended.
-    fn done(&self, picked: Picked, outcome: Outcome);
+    /// Hears how a try ended. `req` is the request it was made for, if it still runs: for log lines and for `sticky learn`,
+    /// which looks at variables; `None` when the request's task was dropped.
+    fn done(&self, req: Option<&mut Request>, picked: Picked, outcome: Outcome);
 
     /// The most tries one request may make here: the number of servers, as a rule (nginx's `peer.tries`).
     fn tries(&self) -> usize;

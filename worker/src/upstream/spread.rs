@@ -54,7 +54,7 @@ impl Balancer for Spread {
         Step::Ready(Ok(Picked { peer: Rc::clone(&self.peers[at]), token: at }))
     }
 
-    fn done(&self, picked: Picked, outcome: Outcome) {
+    fn done(&self, _: Option<&mut Request>, picked: Picked, outcome: Outcome) {
         if self.peers.len() == 1 {
             return;
         }

@@ -14,8 +14,8 @@ const BACKUP: u64 = 2;
 pub(super) const SERIAL: usize = 8;
 const FIELDS: usize = 16;
 /// Lengths of the two names, 32 bits each.
-const NAME_LENS: usize = 184;
-const NAMES: usize = 192;
+const NAME_LENS: usize = 208;
+const NAMES: usize = 216;
 /// Address text and server name together, bytes.
 pub const NAMES_MAX: usize = RECORD - NAMES;
 
@@ -52,6 +52,18 @@ macro_rules! fields {
         }
 
         const FIELD_COUNT: usize = [$(Field::$variant),*].len();
+
+        impl Field {
+            /// How many fields there are; `field as usize` is below it.
+            pub const COUNT: usize = FIELD_COUNT;
+        }
+
+        impl PeerState {
+            /// All numbers, each at the index `field as usize`.
+            pub fn fields(&self) -> [i64; FIELD_COUNT] {
+                [$(self.$name),*]
+            }
+        }
     };
 }
 
@@ -80,7 +92,7 @@ fields! {
     SlowStart slow_start,
     /// When it came back, milliseconds.
     StartTime start_time,
-    /// Not 0: not to be used.
+    /// 0: in use; [`DOWN`]: not to be used; [`DRAINING`]: only for sessions bound to it.
     Down down,
     /// Requests passed to it.
     Requests requests,
@@ -90,6 +102,16 @@ fields! {
     HeaderTime header_time,
     /// Moving average until the end of the response, milliseconds.
     ResponseTime response_time,
+    /// Requests whose time counts already while they run (`least_time … inflight`).
+    Inflight inflight,
+    /// Sum of the times of those up to `inflight_since`, milliseconds.
+    InflightLast inflight_last,
+    /// When `inflight` changed last, milliseconds.
+    InflightSince inflight_since,
+    /// Moving average of the time of running requests, milliseconds.
+    InflightTime inflight_time,
+    /// Which `server` of the upstream the peer comes from, counted from 0.
+    Origin origin,
 }
 
 const _: () = assert!(FIELDS + FIELD_COUNT * 8 <= NAME_LENS);
@@ -120,6 +142,11 @@ impl PeerState {
     }
 }
 
+/// [`Field::Down`] of a peer that is not to be used.
+pub const DOWN: i64 = 1;
+/// [`Field::Down`] of a peer that gets no new sessions.
+pub const DRAINING: i64 = 8;
+
 /// What the configuration says about a peer.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerConfig<'a> {
@@ -139,8 +166,10 @@ pub struct PeerConfig<'a> {
     pub slow_start: u64,
     /// `backup`.
     pub backup: bool,
-    /// `down`.
-    pub down: bool,
+    /// `down` or `drain`, as [`Field::Down`] stores it; 0 for neither.
+    pub down: i64,
+    /// Which `server` of the upstream it comes from, counted from 0.
+    pub origin: u32,
 }
 
 impl Default for PeerConfig<'_> {
@@ -155,7 +184,8 @@ impl Default for PeerConfig<'_> {
             fail_timeout: 10,
             slow_start: 0,
             backup: false,
-            down: false,
+            down: 0,
+            origin: 0,
         }
     }
 }
@@ -165,9 +195,11 @@ impl PeerConfig<'_> {
         USED | if self.backup { BACKUP } else { 0 }
     }
 
-    pub(super) fn initial_state(&self) -> PeerState {
+    /// The state of a peer that was never used.
+    pub fn initial_state(&self) -> PeerState {
         let mut state = PeerState { effective_weight: self.weight.into(), ..PeerState::default() };
         self.apply(&mut state);
+        state.backup = self.backup;
         state
     }
 
@@ -181,7 +213,8 @@ impl PeerConfig<'_> {
         state.max_fails = self.max_fails.into();
         state.fail_timeout = i64::try_from(self.fail_timeout).unwrap_or(i64::MAX);
         state.slow_start = i64::try_from(self.slow_start).unwrap_or(i64::MAX);
-        state.down = self.down.into();
+        state.down = self.down;
+        state.origin = self.origin.into();
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Kind {
     Connect,
     /// Any other failure of the system.
     System,
+    /// Nothing is wrong: a header filter answers with another status instead of the response.
+    Answer,
 }
 
 /// A failed operation.
@@ -57,6 +59,11 @@ impl Fault {
         } else {
             Self::new(Side::Client, Kind::Closed, 499, format!("client closed connection ({error})"))
         }
+    }
+
+    /// A header filter answers with `status` in place of the response that passes it. Not logged.
+    pub fn answer(status: u16) -> Self {
+        Self::new(Side::Client, Kind::Answer, status, "")
     }
 
     /// Something on this machine failed.

@@ -14,6 +14,7 @@ pub mod config;
 pub mod connection;
 pub mod counters;
 pub mod fault;
+pub mod files;
 pub mod filter;
 pub mod io;
 pub mod life;

@@ -37,7 +37,7 @@ pub use blocking::blocking;
 pub use buffer::Buf;
 pub use chain::Chain;
 pub use connect::{ConnectOptions, connect};
-pub use file::{File, OpenOptions, open};
+pub use file::{File, OpenOptions, open, stat};
 pub use inherit::inherit;
 pub use listen::{Listener, is_cancelled};
 pub use notify::{Notified, Notify};

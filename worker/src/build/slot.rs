@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::MergeCx;
+use super::{LevelKind, MergeCx};
 
 /// A module's configuration struct for one level of nesting.
 ///
@@ -18,6 +18,12 @@ use super::MergeCx;
 pub trait Conf: Default + 'static {
     /// Fills what is unset here from `outer` (at the http level: from a struct where nothing is set).
     fn merge(&mut self, outer: &Self, cx: &mut MergeCx<'_>) -> conf::Result<()>;
+
+    /// Whether a block of kind `inner`, in which nothing is set, may share this struct as it is. `false` where a value
+    /// belongs to one block alone: the inner block then gets a struct of its own, merged from nothing set.
+    fn is_inherited_whole(&self, _inner: &LevelKind) -> bool {
+        true
+    }
 }
 
 /// The key under which a module's [`Conf`] is found at every level.
@@ -53,6 +59,7 @@ pub(super) struct SlotInfo {
     pub(super) create: fn() -> Box<dyn Any>,
     pub(super) share: fn(Box<dyn Any>) -> Rc<dyn Any>,
     pub(super) merge: MergeFn,
+    pub(super) is_inherited_whole: fn(&dyn Any, &LevelKind) -> bool,
 }
 
 /// All slots of a process: the same for every configuration it loads.
@@ -79,6 +86,10 @@ impl SlotTable {
                 let inner = inner.downcast_mut::<T>().expect("a slot's struct has the slot's type");
                 let outer = outer.downcast_ref::<T>().expect("a slot's struct has the slot's type");
                 inner.merge(outer, cx)
+            },
+            is_inherited_whole: |outer, inner| {
+                let outer = outer.downcast_ref::<T>().expect("a slot's struct has the slot's type");
+                outer.is_inherited_whole(inner)
             },
         });
     }

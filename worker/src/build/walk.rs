@@ -163,22 +163,24 @@ impl Builder {
     ) -> conf::Result<ConfSet> {
         let mut own = own.own;
         own.resize_with(self.slots.slots.len(), || None);
-        if !all && own.iter().all(Option::is_none) {
+        let shares = |slots: &SlotTable, index: usize| {
+            !all && (slots.slots[index].is_inherited_whole)(&*outer.confs[index], kind)
+        };
+        if own.iter().enumerate().all(|(index, conf)| conf.is_none() && shares(&self.slots, index)) {
             return Ok(outer.clone());
         }
         let mut merged = Vec::with_capacity(own.len());
         for (index, conf) in own.into_iter().enumerate() {
             let info = &self.slots.slots[index];
             let (create, share, merge) = (info.create, info.share, info.merge);
-            let conf = match conf {
-                None if !all => {
+            let mut conf = match conf {
+                None if shares(&self.slots, index) => {
                     merged.push(Rc::clone(&outer.confs[index]));
                     continue;
                 }
                 None => create(),
                 Some(conf) => conf,
             };
-            let mut conf = conf;
             merge(&mut *conf, &*outer.confs[index], &mut MergeCx { kind, builder: self })?;
             merged.push(share(conf));
         }

@@ -1,6 +1,6 @@
 //! Encoding the head of an HTTP/1 response, fields in nginx's order.
 
-use http1::{Method, Version};
+use http1::{Known, Method, Version};
 
 use crate::clock;
 use crate::request::Request;
@@ -84,7 +84,7 @@ fn server_and_date(req: &Request, out: &mut net::Buf) {
 }
 
 fn entity(req: &Request, out: &mut net::Buf) {
-    if !req.out.content_type.is_empty() && !matches!(req.out.status, 204 | 304 | 100..=199) {
+    if !req.out.content_type.is_empty() && !matches!(req.out.status, 204 | 100..=199) {
         out.extend_from_slice(b"Content-Type: ");
         out.extend_from_slice(&req.out.content_type);
         if !req.out.charset.is_empty() {
@@ -100,7 +100,10 @@ fn entity(req: &Request, out: &mut net::Buf) {
         out.extend_from_slice(http1::encode::decimal(length, &mut [0; 20]));
         out.extend_from_slice(b"\r\n");
     }
-    if let Some(time) = req.out.last_modified {
+    if let Some(time) = req.out.last_modified
+        && matches!(req.out.status, 200 | 206 | 304)
+        && !req.out.headers.contains_known(Known::LastModified)
+    {
         out.extend_from_slice(b"Last-Modified: ");
         out.extend_from_slice(&http1::http_time(time));
         out.extend_from_slice(b"\r\n");

@@ -20,6 +20,8 @@ pub enum Position {
     Slice,
     /// 304 and 412 instead of a body the client has.
     NotModified,
+    /// Cuts ranges out of a body whose header passed [`Range`](Self::Range): before other filters see the bytes.
+    RangeBody,
     /// Lua and other guests.
     Guest,
     /// `expires`, `add_header`, `add_trailer`.

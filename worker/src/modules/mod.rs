@@ -1,10 +1,26 @@
 //! One file (or folder) per nginx module: configuration struct, directives, variables, handlers, tests.
 
+pub mod empty_gif;
+pub mod headers;
 pub mod http;
+pub mod index;
 pub mod main;
 pub mod ssl;
+pub mod not_modified;
+pub mod range;
+pub mod static_file;
 
 use crate::module::Module;
 
 /// The modules of this crate. Order matters where nginx's does: later modules' declarations may refer to earlier ones.
 pub const ALL: &[&dyn Module] = &[&main::MODULE, &http::MODULE, &ssl::MODULE];
+pub const ALL: &[&dyn Module] = &[
+    &main::MODULE,
+    &http::MODULE,
+    &static_file::MODULE,
+    &index::MODULE,
+    &not_modified::MODULE,
+    &range::MODULE,
+    &headers::MODULE,
+    &empty_gif::MODULE,
+];

@@ -7,6 +7,7 @@ use http1::{Known, Method};
 
 use super::engine::{Entry, jump};
 use super::{Flow, Jump, Response};
+use crate::fault::Kind;
 use crate::filter::Chain;
 use crate::modules::http::{self, ErrorPage, ErrorPageTarget};
 use crate::pages;
@@ -33,10 +34,10 @@ pub(crate) async fn finalize(req: &mut Request, flow: Flow) -> Finalized {
             Ok(entry) => Finalized::Again(entry),
             Err(_) => special(req, 500).await,
         },
-        Flow::Respond(response) => {
-            send_response(req, response).await;
-            Finalized::Done
-        }
+        Flow::Respond(response) => match send_response(req, response).await {
+            Flow::Status(status) => special(req, status).await,
+            _ => Finalized::Done,
+        },
         Flow::Status(status) => special(req, status).await,
     }
 }
@@ -68,8 +69,7 @@ async fn special(req: &mut Request, status: u16) -> Finalized {
     if let Some(entry) = error_page(req, status).await {
         return entry;
     }
-    built_in(req, status).await;
-    Finalized::Done
+    built_in(req, status).await
 }
 
 /// Looks for an `error_page` and goes there.
@@ -96,8 +96,7 @@ async fn error_page(req: &mut Request, status: u16) -> Option<Finalized> {
                 Ok(entry) => Some(Finalized::Again(entry)),
                 Err(_) => {
                     req.err_status = 500;
-                    built_in(req, 500).await;
-                    Some(Finalized::Done)
+                    Some(built_in(req, 500).await)
                 }
             }
         }
@@ -110,8 +109,7 @@ async fn error_page(req: &mut Request, status: u16) -> Option<Finalized> {
             let url = template.eval(req);
             req.out.location = Some(url);
             let status = req.err_status;
-            built_in(req, status).await;
-            Some(Finalized::Done)
+            Some(built_in(req, status).await)
         }
     }
 }
@@ -135,7 +133,7 @@ fn target(req: &mut Request, page: &ErrorPage) -> Option<Jump> {
 }
 
 /// Sends the built-in page of `status` (the status line shows `err_status`).
-async fn built_in(req: &mut Request, status: u16) {
+async fn built_in(req: &mut Request, status: u16) -> Finalized {
     if let Err(fault) = req.discard_body().await {
         req.keepalive = false;
         req.log(crate::log::Level::Info, format_args!("{fault}"));
@@ -151,33 +149,37 @@ async fn built_in(req: &mut Request, status: u16) {
     req.out.clear_ranges();
     req.out.clear_last_modified();
     req.out.headers.remove(b"ETag");
-    match body {
+    let body = match body {
         None => {
             req.header_only = true;
             req.out.content_length = if shown == 204 { None } else { Some(0) };
-            send(req, Bytes::new()).await;
+            Bytes::new()
         }
         Some(body) => {
             req.out.set_content_type(b"text/html");
             req.out.content_length = Some(body.len() as u64);
-            send(req, body).await;
+            body
         }
+    };
+    match send(req, body).await {
+        Flow::Status(status) => Box::pin(special(req, status)).await,
+        _ => Finalized::Done,
     }
 }
 
-/// Sends a complete small response.
-pub async fn send_response(req: &mut Request, response: Response) {
+/// Sends a complete small response. The result is a status to answer with instead when a filter wants that.
+pub async fn send_response(req: &mut Request, response: Response) -> Flow {
     if let Err(fault) = req.discard_body().await {
         req.keepalive = false;
         req.log(crate::log::Level::Info, format_args!("{fault}"));
     }
     let Response { status, body, content_type } = response;
     req.out.status = status;
-    if matches!(status, 301..=303 | 307 | 308) && !body.is_empty() && req.out.location.is_none() {
-        req.out.location = Some(body.to_vec());
-        req.err_status = 0;
-        built_in_redirect(req, status).await;
-        return;
+    if matches!(status, 301..=303 | 307 | 308) {
+        if !body.is_empty() {
+            req.out.location = Some(body.to_vec());
+        }
+        return Flow::Status(status);
     }
     if pages::has_no_body(status) {
         req.header_only = true;
@@ -188,24 +190,22 @@ pub async fn send_response(req: &mut Request, response: Response) {
         }
         req.out.content_length = Some(body.len() as u64);
     }
-    send(req, body).await;
+    send(req, body).await
 }
 
-async fn built_in_redirect(req: &mut Request, status: u16) {
-    req.err_status = status;
-    built_in(req, status).await;
-}
-
-async fn send(req: &mut Request, body: Bytes) {
+/// Sends head and body. A failure ends the connection; a status is what a filter wants to answer with instead.
+async fn send(req: &mut Request, body: Bytes) -> Flow {
     let sent = match req.send_header().await {
         Ok(()) if req.header_only || req.method == Method::Head => req.output(Chain::end()).await,
         Ok(()) => req.output(Chain::last(body)).await,
+        Err(fault) if fault.kind == Kind::Answer => return Flow::Status(fault.status),
         Err(fault) => Err(fault),
     };
     if let Err(fault) = sent {
         req.log(crate::log::Level::Info, format_args!("{fault}"));
         req.io.abort();
     }
+    Flow::Finish
 }
 
 /// Whether the client is an old Internet Explorer, for which short error pages are padded.

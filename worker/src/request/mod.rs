@@ -216,6 +216,9 @@ impl Request {
 
     /// Turns a fault into what the phase engine understands: a status while one can still be sent.
     pub fn fail(&mut self, fault: &Fault) -> Flow {
+        if fault.kind == crate::fault::Kind::Answer && !self.out.sent {
+            return Flow::Status(fault.status);
+        }
         let level = if fault.side == crate::fault::Side::Client { Level::Info } else { Level::Error };
         self.log(level, format_args!("{fault}"));
         if self.out.sent || fault.status == 0 || fault.status == 499 {

@@ -9,10 +9,13 @@ impl Request {
         self.unparsed_valid = false;
     }
 
-    /// The extension of the last path segment: what stands behind its last dot; empty without one.
+    /// The extension of the last path segment: what stands behind its last dot; empty without one. As in nginx a dot that
+    /// ends the path is none, nor is the one of `/.name`.
     pub fn extension(&self) -> &[u8] {
-        let name = memchr::memrchr(b'/', &self.uri).map_or(&self.uri[..], |slash| &self.uri[slash + 1..]);
-        memchr::memrchr(b'.', name).map_or(b"", |dot| &name[dot + 1..])
+        let start = memchr::memrchr(b'/', &self.uri).map_or(0, |slash| slash + 1).max(2);
+        let end = self.uri.len().saturating_sub(1);
+        let Some(name) = self.uri.get(start..end) else { return b"" };
+        memchr::memrchr(b'.', name).map_or(b"", |dot| &self.uri[start + dot + 1..])
     }
 
     /// The value of argument `name`, still escaped; names compare without regard to case, as in nginx.

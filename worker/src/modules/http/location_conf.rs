@@ -176,7 +176,6 @@ impl Conf for LocationConf {
         // what belongs to this block alone is not inherited by blocks inside, except by `if` and `limit_except`
         let transparent = matches!(cx.kind, LevelKind::If | LevelKind::LimitExcept);
         if !transparent {
-            self.set.internal.init(false);
             self.set.auto_redirect.init(false);
             self.set.except_methods.init(Rc::from([]));
         }
@@ -202,6 +201,11 @@ impl Conf for LocationConf {
             self.error_log = ErrorLog::new(self.error_log_targets.to_vec());
         }
         Ok(())
+    }
+
+    fn is_inherited_whole(&self, inner: &LevelKind) -> bool {
+        let own_only = self.auto_redirect || !self.except_methods.is_empty();
+        !own_only || matches!(inner, LevelKind::If | LevelKind::LimitExcept)
     }
 }
 

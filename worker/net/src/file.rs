@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use monoio::buf::IoBufMut;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
 use crate::blocking::blocking;
 use crate::runtime::{self, Driver};
@@ -144,34 +143,20 @@ pub async fn read_dir(path: impl Into<PathBuf>, limit: usize) -> io::Result<Vec<
     .await
 }
 
-/// What `path` leads to, links followed.
-pub async fn stat(path: impl AsRef<Path>) -> io::Result<Metadata> {
-    let path = path.as_ref();
-    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    match cached(path, flags) {
-        // asking the descriptor needs no disk: an open file's inode is in memory
-        Some(fd) => std::fs::File::from(fd?).metadata(),
-        None => {
-            let path = path.to_owned();
-            blocking(move || std::fs::metadata(path)).await
-        }
-    }
-}
-
 /// Opens for reading when the name needs no disk; `None`: it does, or the kernel cannot tell.
 fn cached_open(path: &Path, options: &OpenOptions) -> Option<io::Result<std::fs::File>> {
     if options.write || options.create || options.create_new || options.truncate {
         return None;
     }
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | options.flags;
-    cached(path, OFlag::from_bits_retain(flags)).map(|fd| fd.map(std::fs::File::from))
-}
-
-/// Opens `path` when all of it is in the kernel's caches.
-fn cached(path: &Path, flags: OFlag) -> Option<io::Result<OwnedFd>> {
-    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::from_bits_retain(RESOLVE_CACHED));
-    match openat2(AT_FDCWD, path, how) {
-        Ok(fd) => Some(Ok(fd)),
+    // openat2 refuses to look a path up without blocking: O_PATH goes with few other flags
+    let waiting = if options.flags & libc::O_PATH == 0 { libc::O_NONBLOCK } else { 0 };
+    let how = nix::fcntl::OpenHow::new()
+        .flags(nix::fcntl::OFlag::from_bits_retain(
+            libc::O_RDONLY | libc::O_CLOEXEC | waiting | options.flags,
+        ))
+        .resolve(nix::fcntl::ResolveFlag::from_bits_retain(RESOLVE_CACHED));
+    match nix::fcntl::openat2(nix::fcntl::AT_FDCWD, path, how) {
+        Ok(fd) => Some(Ok(fd.into())),
         Err(nix::Error::EAGAIN | nix::Error::ENOSYS | nix::Error::EINVAL | nix::Error::EPERM) => None,
         Err(errno) => Some(Err(errno.into())),
     }

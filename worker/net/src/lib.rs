@@ -37,7 +37,7 @@ pub use blocking::blocking;
 pub use buffer::Buf;
 pub use chain::Chain;
 pub use connect::{ConnectOptions, connect};
-pub use file::{File, OpenOptions, open, stat};
+pub use file::{DirEntry, File, OpenOptions, create_dir_all, metadata, open, read_dir, rename, unlink};
 pub use inherit::inherit;
 pub use listen::{Listener, is_cancelled};
 pub use notify::{Notified, Notify};

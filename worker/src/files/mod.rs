@@ -124,7 +124,7 @@ impl Request {
 
     /// Looks at the file called `path` without opening it.
     pub async fn stat_file(&mut self, path: &[u8]) -> Result<FileInfo, FileError> {
-        let metadata = net::stat(as_path(path)).await;
+        let metadata = net::metadata(as_path(path)).await;
         metadata.map(|metadata| FileInfo::of(&metadata)).map_err(|error| FileError::new("stat()", error))
     }
 

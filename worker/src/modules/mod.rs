@@ -5,9 +5,9 @@ pub mod headers;
 pub mod http;
 pub mod index;
 pub mod main;
-pub mod ssl;
 pub mod not_modified;
 pub mod range;
+pub mod ssl;
 pub mod static_file;
 
 use crate::module::Module;

@@ -13,7 +13,6 @@ pub mod static_file;
 use crate::module::Module;
 
 /// The modules of this crate. Order matters where nginx's does: later modules' declarations may refer to earlier ones.
-pub const ALL: &[&dyn Module] = &[&main::MODULE, &http::MODULE, &ssl::MODULE];
 pub const ALL: &[&dyn Module] = &[
     &main::MODULE,
     &http::MODULE,
@@ -23,4 +22,5 @@ pub const ALL: &[&dyn Module] = &[
     &range::MODULE,
     &headers::MODULE,
     &empty_gif::MODULE,
+    &ssl::MODULE,
 ];

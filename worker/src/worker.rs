@@ -125,12 +125,15 @@ impl Worker {
         IdleGuard { worker: self, slot }
     }
 
-    /// Ends all idle connections.
+    /// Ends all idle connections, except those on which a request has just arrived: their tasks are about to run.
     pub fn close_idle(&self) {
         let streams: Vec<Stream> = self.idle.borrow().slots.iter().flatten().cloned().collect();
         for stream in streams {
-            // its task wakes up, reads the end and leaves
-            let _ = stream.shutdown();
+            let quiet = stream.try_peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+            if quiet {
+                // its task wakes up, reads the end and leaves
+                let _ = stream.shutdown();
+            }
         }
     }
 

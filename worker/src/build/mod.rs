@@ -15,7 +15,7 @@ mod walk;
 pub use level::{Level, LevelKind, LocationKind, LocationSpec};
 pub use paths::Paths;
 pub use slot::{Conf, ConfSet, Slot};
-pub use walk::{Input, Loaded, load};
+pub use walk::{Input, Loaded, load, registry};
 
 use std::ops::ControlFlow;
 use std::rc::Rc;

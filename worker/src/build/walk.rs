@@ -81,7 +81,8 @@ pub fn load(input: &Input<'_>, files: &dyn Files) -> Result<Loaded, Errors> {
     Ok(Loaded { config, sources, zones, table, warnings, temp_paths, modules: input.modules })
 }
 
-fn registry(modules: &[&'static dyn Module]) -> Registry<Builder> {
+/// The directives of `modules`.
+pub fn registry(modules: &[&'static dyn Module]) -> Registry<Builder> {
     let mut registry = Registry::new();
     for module in modules {
         registry.add(module.name(), module.directives());

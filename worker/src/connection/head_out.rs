@@ -11,6 +11,10 @@ pub(crate) fn write_head(req: &mut Request) {
         req.keepalive = false;
         return;
     }
+    if req.worker.is_draining() {
+        // a client that was told `keep-alive` earlier may still send: it is answered, and told here
+        req.keepalive = false;
+    }
     decide_framing(req);
     let mut out = std::mem::take(&mut req.io.h1().outbuf);
     let start = out.len();

@@ -117,7 +117,7 @@ async fn busy(worker: &Rc<Worker>, conn: &Rc<Connection>, mut wait_ms: u64) -> S
             HeadIn::Closed => break Spell::Close,
         }
         worker.counters.request();
-        if !finish(worker, &mut req).await {
+        if !finish(&mut req).await {
             break Spell::Close;
         }
         wait_ms = req.http().keepalive_timeout;
@@ -129,7 +129,7 @@ async fn busy(worker: &Rc<Worker>, conn: &Rc<Connection>, mut wait_ms: u64) -> S
 }
 
 /// After a response: flush, then keep the connection (`true`), or let it go.
-async fn finish(worker: &Rc<Worker>, req: &mut Request) -> bool {
+async fn finish(req: &mut Request) -> bool {
     let conf = req.http();
     let (linger_mode, total, idle) = (conf.lingering_close, conf.lingering_time, conf.lingering_timeout);
     let send_timeout = Timeout::ms(conf.send_timeout);
@@ -151,8 +151,7 @@ async fn finish(worker: &Rc<Worker>, req: &mut Request) -> bool {
         }
         return false;
     }
-    let keep = req.keepalive && !worker.is_draining();
-    if keep && drain(req).await {
+    if req.keepalive && drain(req).await {
         return true;
     }
     let h1 = req.io.h1();

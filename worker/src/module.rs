@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use conf::{Directive, Result};
 
-use crate::build::{Builder, ConfSet, LevelKind};
+use crate::build::{Builder, Conf, ConfSet, LevelKind, Slot};
 use crate::filter::{Filter, Position};
 use crate::phase::{Handler, Phase};
 use crate::variables::Variable;
@@ -46,6 +46,7 @@ pub trait Module: Sync {
 pub struct Attach<'a> {
     /// The merged structs of this level.
     pub confs: &'a ConfSet,
+    pub(crate) outer: &'a ConfSet,
     /// What level this is: [`LevelKind::Server`] for the phases before a location is found.
     pub kind: &'a LevelKind,
     /// The builder, for templates and variables that are made only now.
@@ -76,6 +77,12 @@ impl Attach<'_> {
     /// Makes `handler` the location's own content handler (`proxy_pass`, `stub_status`): it replaces the content phase.
     pub fn content(&mut self, handler: Rc<dyn Handler>) {
         *self.content = Some(handler);
+    }
+
+    /// Whether this level has a struct of its own for `slot`: some directive of this module stands in this very block.
+    /// Otherwise the struct is that of the level around.
+    pub fn is_own<T: Conf>(&self, slot: &Slot<T>) -> bool {
+        !Rc::ptr_eq(&self.confs.share(slot), &self.outer.share(slot))
     }
 
     /// Whether this level is a location (of any kind) and not a server.

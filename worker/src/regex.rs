@@ -8,6 +8,7 @@ use conf::Node;
 use pcre2::bytes::{CaptureLocations, Regex as Pcre, RegexBuilder};
 
 use crate::build::Builder;
+use crate::log::Level;
 use crate::request::Request;
 use crate::variables::{Source, VarId};
 
@@ -17,11 +18,17 @@ pub struct Regex(Rc<Inner>);
 
 struct Inner {
     code: Pcre,
+    /// Room for the groups of a match.
+    locations: RefCell<CaptureLocations>,
     pattern: Box<str>,
     names: Vec<(Box<str>, usize)>,
     /// Variables that take the named groups, where they are declared.
     variables: RefCell<Vec<(VarId, usize)>>,
 }
+
+/// A pattern could not be run on a text; why was logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CannotRun;
 
 /// Where a match and its groups lie: byte offsets into the subject, by group number. Group 0 is the whole match.
 #[derive(Debug, Default, Clone)]
@@ -65,7 +72,9 @@ impl Regex {
             .map_err(|error| compile_error(pattern, &error))?;
         let names = code.capture_names().iter().enumerate();
         let names = names.filter_map(|(n, name)| Some((name.as_deref()?.into(), n))).collect();
-        Ok(Self(Rc::new(Inner { code, pattern: pattern.into(), names, variables: RefCell::default() })))
+        let locations = RefCell::new(code.capture_locations());
+        let pattern = pattern.into();
+        Ok(Self(Rc::new(Inner { code, locations, pattern, names, variables: RefCell::default() })))
     }
 
     /// Whether `subject` matches. A pattern that gives up (match limit) does not match.
@@ -75,7 +84,7 @@ impl Regex {
 
     /// Matches and stores where the groups lie.
     pub fn captures(&self, subject: &[u8], into: &mut Captures) -> Result<bool, String> {
-        let mut locations: CaptureLocations = self.0.code.capture_locations();
+        let mut locations = self.0.locations.borrow_mut();
         let found = self.0.code.captures_read(&mut locations, subject).map_err(|error| error.to_string())?;
         if found.is_none() {
             return Ok(false);
@@ -87,6 +96,26 @@ impl Regex {
         into.groups
             .extend((0..locations.len()).map(|n| locations.get(n).map(|(s, e)| (offset(s), offset(e)))));
         Ok(true)
+    }
+
+    /// Matches `subject` on behalf of `req`: groups go to `req.captures`, named ones to their variables too. A pattern that
+    /// cannot be run (match limit) is logged and gives `Err`.
+    pub fn exec(&self, req: &mut Request, subject: &[u8]) -> Result<bool, CannotRun> {
+        match self.captures(subject, &mut req.captures) {
+            Ok(true) => {
+                self.store_names(req);
+                Ok(true)
+            }
+            Ok(false) => Ok(false),
+            Err(error) => {
+                let (subject, pattern) = (subject.escape_ascii(), self.pattern());
+                req.log(
+                    Level::Alert,
+                    format_args!("pcre2_match() failed: {error} on \"{subject}\" using \"{pattern}\""),
+                );
+                Err(CannotRun)
+            }
+        }
     }
 
     /// Declares the pattern's named groups as variables.
@@ -106,7 +135,8 @@ impl Regex {
         }
         let captures = std::mem::take(&mut req.captures);
         for (id, group) in variables.iter() {
-            req.values.put(*id, captures.get(*group));
+            // a group that took no part in the match is empty, and not missing
+            req.values.put(*id, Some(captures.get(*group).unwrap_or_default()));
         }
         req.captures = captures;
     }

@@ -63,7 +63,7 @@ impl Template {
         let end = begin + length;
         if braced && bytes.get(end) != Some(&b'}') {
             return Err(
-                node.error(format!("the closing bracket in \"{}\" variable is missing", &text[begin..]))
+                node.error(format!("the closing bracket in \"{}\" variable is missing", &text[begin..end]))
             );
         }
         if length == 0 {
@@ -109,6 +109,12 @@ impl Template {
 
     /// Appends the value to `out`.
     pub fn append(&self, req: &mut Request, out: &mut Vec<u8>) {
+        self.append_with(req, out, false);
+    }
+
+    /// Like [`append`](Self::append); with `escape`, captures are percent-escaped as for an argument: what rewrite
+    /// instructions do with pieces of a URI that the client sent escaped.
+    pub fn append_with(&self, req: &mut Request, out: &mut Vec<u8>, escape: bool) {
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
@@ -116,7 +122,10 @@ impl Template {
                     req.append_variable(*id, out);
                 }
                 Part::Capture(n) => {
-                    if let Some(group) = req.captures.get(usize::from(*n)) {
+                    let Some(group) = req.captures.get(usize::from(*n)) else { continue };
+                    if escape {
+                        http1::escape_uri(out, group, http1::Escape::Args);
+                    } else {
                         out.extend_from_slice(group);
                     }
                 }

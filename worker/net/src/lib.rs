@@ -27,6 +27,7 @@ pub mod select;
 mod send;
 pub mod signal;
 mod stream;
+mod tcp_info;
 pub mod timer;
 mod turn;
 mod udp;
@@ -47,6 +48,7 @@ pub use runtime::{Driver, DriverChoice, RingOptions, live_tasks, run, set_panic_
 pub use select::{Either, join2, select2};
 pub use signal::Signals;
 pub use stream::Stream;
+pub use tcp_info::TcpInfo;
 pub use timer::{Elapsed, Sleep, Tick, Timeout, now, sleep, timeout, unix_ms};
 pub use turn::yield_turn;
 pub use udp::Udp;

@@ -213,7 +213,7 @@ impl Builder {
 
     fn compile_server(&mut self, level: Level, outer: &ConfSet) -> conf::Result<Server> {
         let confs = self.merge(level.own, outer, &level.kind, false)?;
-        let root = self.compile_location(&level.kind, confs.clone(), level.children, &level.span)?;
+        let root = self.compile_location(&level.kind, confs.clone(), outer, level.children, &level.span)?;
         Ok(Server { confs, root: Rc::new(root), span: level.span })
     }
 
@@ -222,6 +222,7 @@ impl Builder {
         &mut self,
         kind: &LevelKind,
         confs: ConfSet,
+        outer: &ConfSet,
         children: Vec<Level>,
         span: &conf::Span,
     ) -> conf::Result<Location> {
@@ -229,6 +230,7 @@ impl Builder {
         for module in self.modules {
             let mut attach = Attach {
                 confs: &confs,
+                outer,
                 kind,
                 builder: self,
                 handlers: &mut handlers,
@@ -243,7 +245,8 @@ impl Builder {
             let merged = self
                 .merge(child.own, &location.confs, &child.kind, false)
                 .map_err(|e| e.with_span(&child.span))?;
-            let compiled = self.compile_location(&child.kind, merged, child.children, &child.span)?;
+            let compiled =
+                self.compile_location(&child.kind, merged, &location.confs, child.children, &child.span)?;
             location.add(compiled).map_err(|error| error.with_span(&child.span))?;
         }
         location.seal();

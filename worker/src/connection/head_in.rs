@@ -35,6 +35,7 @@ pub(super) async fn read_head(req: &mut Request, server: &Server, first_wait_ms:
     let conf = server.confs.get(&http::SERVER);
     let options = &conf.request_options;
     let mut deadline: Option<u64> = None;
+    req.pipelined = req.conn.requests.get() > 0 && !req.io.h1().inbuf.is_empty();
     loop {
         let Request { io, head, .. } = req;
         let h1 = io.h1();

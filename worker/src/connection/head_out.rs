@@ -16,6 +16,7 @@ pub(crate) fn write_head(req: &mut Request) {
         req.keepalive = false;
     }
     decide_framing(req);
+    complete_location(req);
     let mut out = std::mem::take(&mut req.io.h1().outbuf);
     let start = out.len();
     status_line(req, &mut out);
@@ -33,7 +34,8 @@ pub(crate) fn write_head(req: &mut Request) {
         field(&mut out, name, value);
     }
     out.extend_from_slice(b"\r\n");
-    req.out.bytes += (out.len() - start) as u64;
+    req.out.head_bytes = (out.len() - start) as u64;
+    req.out.bytes += req.out.head_bytes;
     req.io.h1().outbuf = out;
 }
 
@@ -114,28 +116,39 @@ fn entity(req: &Request, out: &mut net::Buf) {
     }
 }
 
-/// Redirects to a path of our own are made absolute unless `absolute_redirect off` says otherwise.
 fn location(req: &Request, out: &mut net::Buf) {
-    let Some(target) = &req.out.location else { return };
-    out.extend_from_slice(b"Location: ");
+    if let Some(target) = &req.out.location {
+        field(out, b"Location", target);
+    }
+}
+
+/// Makes a redirect to a path of our own absolute, unless `absolute_redirect off` says otherwise. What came from a variable
+/// may hold control characters; they are percent-encoded, as they would have to be in any URI.
+fn complete_location(req: &mut Request) {
+    let Some(target) = req.out.location.take() else { return };
+    let mut location = Vec::with_capacity(target.len() + 64);
     let conf = req.http();
     if target.starts_with(b"/") && conf.absolute_redirect {
-        out.extend_from_slice(req.scheme());
-        out.extend_from_slice(b"://");
-        let host = req.redirect_host();
-        out.extend_from_slice(&host);
+        location.extend_from_slice(req.scheme());
+        location.extend_from_slice(b"://");
+        location.extend_from_slice(&req.redirect_host());
         if conf.port_in_redirect {
             let port = req.conn.local.port();
             let default = if req.conn.secure { 443 } else { 80 };
             if port != 0 && port != default {
-                out.extend_from_slice(b":");
-                out.extend_from_slice(http1::encode::decimal(port.into(), &mut [0; 20]));
+                location.push(b':');
+                http1::push_decimal(&mut location, port.into());
             }
         }
     }
-    // a target that came from a variable must not start a field of its own
-    write_value(out, target);
-    out.extend_from_slice(b"\r\n");
+    for byte in target {
+        if byte.is_ascii_control() {
+            http1::escape_uri(&mut location, &[byte], http1::Escape::Uri);
+        } else {
+            location.push(byte);
+        }
+    }
+    req.out.location = Some(location);
 }
 
 fn connection(req: &Request, out: &mut net::Buf) {

@@ -14,7 +14,7 @@
 
 use std::rc::Rc;
 
-use http1::Version;
+use http1::{RequestError, Version};
 use net::{Stream, Timeout};
 use shm::counter::Status;
 
@@ -175,9 +175,13 @@ async fn finish(req: &mut Request) -> bool {
 }
 
 /// Answers a head that cannot be accepted.
-async fn refuse(req: &mut Request, conn: &Rc<Connection>, error: &http1::RequestError) {
+async fn refuse(req: &mut Request, conn: &Rc<Connection>, error: &RequestError) {
     let status = error.status();
     req.begin_refused(conn);
+    if matches!(error, RequestError::InvalidRequest | RequestError::UriTooLong) {
+        // there is no URI to speak of
+        req.uri.clear();
+    }
     let doing = if req.head.request_line().is_empty() || req.headers.is_empty() {
         "reading client request line"
     } else {

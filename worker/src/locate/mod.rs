@@ -9,6 +9,7 @@ pub use location::{LocationTree, Matched};
 pub use server_name::{NameTable, ServerName};
 
 use crate::config::Location;
+use crate::regex::CannotRun;
 use crate::request::Request;
 
 /// What [`find`] found.
@@ -61,7 +62,7 @@ pub fn find(req: &mut Request) -> Found {
         match find_pattern(req, level) {
             Ok(Some(location)) => return Found::Location(location),
             Ok(None) => {}
-            Err(()) => return Found::Failed,
+            Err(CannotRun) => return Found::Failed,
         }
         if level.is_noregex() {
             break;
@@ -71,34 +72,20 @@ pub fn find(req: &mut Request) -> Found {
 }
 
 /// Tries the patterns of one level; inside a matched one, its nested locations.
-fn find_pattern(req: &mut Request, level: &Rc<Location>) -> Result<Option<Rc<Location>>, ()> {
+fn find_pattern(req: &mut Request, level: &Rc<Location>) -> Result<Option<Rc<Location>>, CannotRun> {
     for (regex, location) in level.tree.patterns() {
         let uri = std::mem::take(&mut req.uri);
-        let matched = regex.captures(&uri, &mut req.captures);
+        let matched = regex.exec(req, &uri);
         req.uri = uri;
-        match matched {
-            Ok(false) => {}
-            Ok(true) => {
-                regex.store_names(req);
-                let mut found = Rc::clone(location);
-                if let Some(inner) = find_inside(req, location)? {
-                    found = inner;
-                }
-                return Ok(Some(found));
-            }
-            Err(error) => {
-                req.log_error(format_args!(
-                    "pcre2_match() failed: {error} on \"{}\" using \"{regex:?}\"",
-                    req.uri.escape_ascii()
-                ));
-                return Err(());
-            }
+        if matched? {
+            let inner = find_inside(req, location)?;
+            return Ok(Some(inner.unwrap_or_else(|| Rc::clone(location))));
         }
     }
     Ok(None)
 }
 
-fn find_inside(req: &mut Request, location: &Rc<Location>) -> Result<Option<Rc<Location>>, ()> {
+fn find_inside(req: &mut Request, location: &Rc<Location>) -> Result<Option<Rc<Location>>, CannotRun> {
     if location.tree.is_empty() {
         return Ok(None);
     }

@@ -7,6 +7,7 @@ pub mod index;
 pub mod main;
 pub mod not_modified;
 pub mod range;
+pub mod rewrite;
 pub mod ssl;
 pub mod static_file;
 
@@ -16,6 +17,7 @@ use crate::module::Module;
 pub const ALL: &[&dyn Module] = &[
     &main::MODULE,
     &http::MODULE,
+    &rewrite::MODULE,
     &static_file::MODULE,
     &index::MODULE,
     &not_modified::MODULE,

@@ -252,7 +252,9 @@ fn find_location(req: &mut Request) -> Result<(), Flow> {
     match locate::find(req) {
         locate::Found::Location(location) => enter(req, location),
         locate::Found::Server => {}
-        locate::Found::AddSlash(mut target) => {
+        locate::Found::AddSlash(name) => {
+            let mut target = Vec::with_capacity(name.len() + req.args.len() + 1);
+            http1::escape_uri(&mut target, &name, http1::Escape::Uri);
             if !req.args.is_empty() {
                 target.push(b'?');
                 target.extend_from_slice(&req.args);

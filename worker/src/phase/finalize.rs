@@ -181,15 +181,11 @@ pub async fn send_response(req: &mut Request, response: Response) -> Flow {
         }
         return Flow::Status(status);
     }
-    if pages::has_no_body(status) {
-        req.header_only = true;
-    } else {
-        match content_type {
-            Some(content_type) => req.out.set_content_type(&content_type),
-            None => req.set_content_type_by_extension(),
-        }
-        req.out.content_length = Some(body.len() as u64);
+    match content_type {
+        Some(content_type) => req.out.set_content_type(&content_type),
+        None => req.set_content_type_by_extension(),
     }
+    req.out.content_length = Some(body.len() as u64);
     send(req, body).await
 }
 

@@ -42,8 +42,10 @@ pub struct ResponseHead {
     pub sent: bool,
     /// Whether the body is sent in chunks.
     pub chunked: bool,
-    /// Bytes of the body handed to the connection (`$body_bytes_sent`).
+    /// Bytes of the body handed to the connection, without framing.
     pub body_bytes: u64,
+    /// Bytes of the head.
+    pub head_bytes: u64,
     /// Bytes of head and body, framing included (`$bytes_sent`).
     pub bytes: u64,
 }

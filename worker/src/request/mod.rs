@@ -1,6 +1,7 @@
 //! The one traveller: a request with its head, its response head, its body and what modules remember about it.
 
 mod context;
+mod credentials;
 mod head_out;
 mod paths;
 mod settings;
@@ -105,6 +106,8 @@ pub struct Request {
     pub subrequests_left: u32,
     /// Internal redirects and rewrites left.
     pub uri_changes_left: u32,
+    /// The URI still begins with the location's name: no `rewrite … break` replaced it since the location was found.
+    pub location_valid: bool,
     /// A rewrite changed the URI: locate again.
     pub uri_changed: bool,
     /// Internal redirect, subrequest, error page: may enter `internal` locations.
@@ -125,6 +128,8 @@ pub struct Request {
     pub start_ms: u64,
     /// The same on the monotonic clock.
     pub start: net::Tick,
+    /// The client sent it before the answer to the request before it was complete.
+    pub pipelined: bool,
     /// Bytes of head and body received for this request.
     pub length: u64,
 }
@@ -196,6 +201,14 @@ impl Request {
         self.log(Level::Warn, format_args!("using uninitialized \"{name}\" variable"));
     }
 
+    /// Whether the client sent the path with escapes or plus signs: rewrite instructions then escape what they take out
+    /// of it.
+    pub(crate) fn is_uri_escaped(&self) -> bool {
+        let target = self.head.target();
+        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        self.is_main() && memchr::memchr2(b'%', b'+', path).is_some()
+    }
+
     /// The first value of a well-known request header.
     pub fn header(&self, known: Known) -> Option<&[u8]> {
         self.headers.known(known)
@@ -203,14 +216,22 @@ impl Request {
 
     /// The status that was or will be sent.
     pub fn status(&self) -> u16 {
-        if self.out.status != 0 {
-            self.out.status
-        } else if self.err_status != 0 {
+        if self.err_status != 0 {
             self.err_status
+        } else if self.out.status != 0 {
+            self.out.status
         } else if self.version == Version::HTTP_09 {
             9
         } else {
             0
+        }
+    }
+
+    /// Whether the response went out as a whole.
+    pub fn is_complete(&self) -> bool {
+        match &self.io {
+            Io::H1(h1) => h1.finished && !h1.aborted,
+            Io::Memory(_) | Io::None => false,
         }
     }
 

@@ -78,6 +78,7 @@ impl Request {
             upstream: crate::upstream::Trace::default(),
             uri_changes_left: engine_uri_changes_max(),
             subrequests_left: SUBREQUESTS_MAX,
+            location_valid: true,
             uri_changed: false,
             internal: false,
             error_page: false,
@@ -88,6 +89,7 @@ impl Request {
             limit_rate: None,
             start_ms: 0,
             start: net::now(),
+            pipelined: false,
             length: 0,
         }
     }
@@ -116,6 +118,7 @@ impl Request {
         self.upstream.reset();
         self.uri_changes_left = engine_uri_changes_max();
         self.subrequests_left = SUBREQUESTS_MAX;
+        self.location_valid = true;
         self.uri_changed = false;
         self.internal = false;
         self.error_page = false;
@@ -123,6 +126,7 @@ impl Request {
         self.lingering = false;
         self.header_only = false;
         self.limit_rate = None;
+        self.pipelined = false;
         self.length = 0;
     }
 

@@ -20,29 +20,16 @@ impl Request {
 
     /// The value of argument `name`, still escaped; names compare without regard to case, as in nginx.
     pub fn arg(&self, name: &[u8]) -> Option<&[u8]> {
-        self.args.split(|b| *b == b'&').find_map(|pair| {
-            let (key, value) = pair.split_at_checked(name.len())?;
-            (key.eq_ignore_ascii_case(name)).then(|| value.strip_prefix(b"="))?
-        })
+        http1::params::argument(&self.args, name)
     }
 
     /// The value of cookie `name`.
     pub fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
-        self.headers.known_all(http1::Known::Cookie).find_map(|line| find_cookie(line, name))
+        self.headers.known_all(http1::Known::Cookie).find_map(|line| http1::params::cookie(line, name))
     }
 
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static [u8] {
         if self.conn.secure { b"https" } else { b"http" }
     }
-}
-
-/// Finds `name=value` in a Cookie header line; values end at `;`.
-pub fn find_cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    line.split(|b| *b == b';').find_map(|pair| {
-        let pair = pair.trim_ascii_start();
-        let (key, value) = pair.split_at_checked(name.len())?;
-        let value = key.eq_ignore_ascii_case(name).then(|| value.trim_ascii_start().strip_prefix(b"="))??;
-        Some(value.trim_ascii())
-    })
 }

@@ -9,6 +9,7 @@
 mod table;
 mod values;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 pub use table::{Builtins, CompiledVariable, VariableTable};
@@ -17,6 +18,7 @@ pub use values::{Value, Values};
 use crate::request::Request;
 
 /// A variable of a module's static table.
+#[derive(Clone, Copy)]
 pub struct Variable {
     /// The name without `$`; for a family of variables (`http_`, `arg_`), the prefix.
     pub name: &'static str,
@@ -77,20 +79,29 @@ pub enum Source {
     },
     /// An object of the configuration.
     Computed(Rc<dyn Compute>),
-    /// Assigned by `set`, a named capture, `auth_request_set`, …; empty until then.
+    /// Assigned by a named capture, `auth_request_set`, …; missing until then.
     Stored,
+    /// Assigned by `set`; empty until then, which is logged. Gives way to whatever else computes a variable of the name.
+    Set,
 }
 
 /// Index of a used variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VarId(pub(crate) u32);
 
+/// How deep variables may depend on variables: a `map` of a `map` of … (nginx's limit).
+const DEPTH_MAX: u32 = 100;
+
+thread_local! {
+    static DEPTH_LEFT: Cell<u32> = const { Cell::new(DEPTH_MAX) };
+}
+
 impl Request {
     /// Appends the value of variable `id`; `false`: it has none.
     pub fn append_variable(&mut self, id: VarId, out: &mut Vec<u8>) -> bool {
         let config = Rc::clone(&self.config);
         let variable = &config.variables[id.0 as usize];
-        if variable.keeps {
+        if variable.assignable {
             match self.values.get(id) {
                 Value::Found(bytes) => {
                     out.extend_from_slice(bytes);
@@ -103,20 +114,34 @@ impl Request {
         let start = out.len();
         let found = match &variable.source {
             Source::Builtin { get, tail } => get(self, tail, out),
-            Source::Computed(object) => object.compute(self, out),
-            Source::Stored => {
+            Source::Computed(object) => self.compute_variable(&variable.name, &**object, out),
+            Source::Stored => false,
+            Source::Set => {
                 if self.config_warns_uninitialized() {
                     self.log_uninitialized(&variable.name);
                 }
-                false
+                true
             }
         };
-        if variable.keeps && !matches!(variable.source, Source::Stored) {
+        if variable.keeps {
             self.values.put(id, found.then(|| &out[start..]));
         }
         if !found {
             out.truncate(start);
         }
+        found
+    }
+
+    /// Computes a variable that may depend on others, within the limit on how deep such dependences go.
+    fn compute_variable(&mut self, name: &str, object: &dyn Compute, out: &mut Vec<u8>) -> bool {
+        let left = DEPTH_LEFT.get();
+        if left == 0 {
+            self.log_error(format_args!("cycle while evaluating variable \"{name}\""));
+            return false;
+        }
+        DEPTH_LEFT.set(left - 1);
+        let found = object.compute(self, out);
+        DEPTH_LEFT.set(left);
         found
     }
 

@@ -14,8 +14,10 @@ pub struct CompiledVariable {
     pub name: Box<str>,
     /// How it gets its value.
     pub source: Source,
-    /// Whether values are kept in the request.
+    /// Whether what is computed is kept in the request.
     pub keeps: bool,
+    /// Whether the request may have a value of its own for it: one that was kept or assigned.
+    pub assignable: bool,
     /// Reacts to assignments.
     pub set: Option<fn(&mut Request, &[u8])>,
 }
@@ -39,9 +41,9 @@ impl Builtins {
 
     fn lookup(&self, name: &str) -> Option<&'static Variable> {
         let exact = self.names.get(name).copied();
-        // the longest prefix: `upstream_http_` before a future `upstream_`
+        // the longest prefix: `upstream_http_` before a future `upstream_`; `$arg_` alone is of the family too
         let family = || {
-            let fits = |v: &&&'static Variable| name.starts_with(v.name) && name.len() > v.name.len();
+            let fits = |v: &&&'static Variable| name.starts_with(v.name);
             self.prefixes.iter().filter(fits).max_by_key(|v| v.name.len()).copied()
         };
         exact.or_else(family)
@@ -58,7 +60,11 @@ pub struct VariableTable {
 
 struct Used {
     name: Box<str>,
-    declared: Option<(Source, bool)>,
+    declared: Option<Source>,
+    /// The declared source computes once per request.
+    keeps: bool,
+    /// Something may assign it.
+    assigned: bool,
     span: Span,
 }
 
@@ -80,31 +86,41 @@ impl VariableTable {
             return *id;
         }
         let id = VarId(self.used.len() as u32);
-        self.used.push(Used { name: name.as_str().into(), declared: None, span: span.clone() });
+        self.used.push(Used {
+            name: name.as_str().into(),
+            declared: None,
+            keeps: false,
+            assigned: false,
+            span: span.clone(),
+        });
         self.ids.insert(name.into(), id);
         id
     }
 
     /// Declares a variable of the configuration: `set`, `map`, named captures. `keeps`: compute once per request.
     ///
-    /// Declaring a name again replaces what computes it, as the last `map` of a name wins in nginx; declaring it as
-    /// [`Source::Stored`] leaves an object or an assignable built-in variable as it is.
+    /// Declaring a name again replaces what computes it, as the last `map` of a name wins in nginx. An assigned variable
+    /// leaves alone what computes its name already; it may bear the name of a family (`$http_x`), whose value shows until
+    /// it is assigned, if it is assigned by `set`.
     pub fn declare(&mut self, node: &Node, name: &str, source: Source, keeps: bool) -> Result<VarId> {
         let lower = name.to_ascii_lowercase();
-        let stored = matches!(source, Source::Stored);
-        if let Some(builtin) = self.builtins.lookup(&lower) {
-            let fixed = builtin.set.is_none() && (!builtin.prefix || !stored);
-            if fixed || !stored {
-                return Err(node.error(format!("the duplicate \"{name}\" variable")));
-            }
-            if builtin.set.is_some() {
-                return Ok(self.use_name(&lower, &node.span));
-            }
+        let builtin = self.builtins.lookup(&lower);
+        if builtin.is_some_and(|builtin| !builtin.prefix && builtin.set.is_none()) {
+            return Err(node.error(format!("the duplicate \"{name}\" variable")));
         }
         let id = self.use_name(&lower, &node.span);
         let used = &mut self.used[id.0 as usize];
-        if used.declared.is_none() || !stored {
-            used.declared = Some((source, keeps || stored));
+        used.assigned |= matches!(source, Source::Set | Source::Stored);
+        let replaces = match (&source, &used.declared) {
+            (Source::Set, declared) => declared.is_none() && builtin.is_none(),
+            (Source::Stored, declared) => {
+                matches!(declared, None | Some(Source::Set)) && builtin.is_none_or(|builtin| builtin.prefix)
+            }
+            (Source::Builtin { .. } | Source::Computed(_), _) => true,
+        };
+        if replaces {
+            used.declared = Some(source);
+            used.keeps = keeps;
         }
         Ok(id)
     }
@@ -125,23 +141,18 @@ impl VariableTable {
 }
 
 fn compile(builtins: &Builtins, used: &Used) -> Result<CompiledVariable> {
-    if let Some((source, keeps)) = &used.declared {
-        return Ok(CompiledVariable {
-            name: used.name.clone(),
-            source: source.clone(),
-            keeps: *keeps,
-            set: None,
-        });
-    }
-    let Some(builtin) = builtins.lookup(&used.name) else {
-        return Err(Error::at(&used.span, format!("unknown \"{}\" variable", used.name)));
+    let builtin = builtins.lookup(&used.name);
+    let set = builtin.filter(|builtin| !builtin.prefix).and_then(|builtin| builtin.set);
+    let (source, keeps) = match (&used.declared, builtin) {
+        (Some(source), _) => (source.clone(), used.keeps),
+        (None, Some(builtin)) => {
+            let tail = if builtin.prefix { &used.name.as_bytes()[builtin.name.len()..] } else { b"" };
+            (Source::Builtin { get: builtin.get, tail: tail.into() }, builtin.cached)
+        }
+        (None, None) => {
+            return Err(Error::at(&used.span, format!("unknown \"{}\" variable", used.name)));
+        }
     };
-    let tail =
-        if builtin.prefix { used.name[builtin.name.len()..].as_bytes().into() } else { Box::default() };
-    Ok(CompiledVariable {
-        name: used.name.clone(),
-        source: Source::Builtin { get: builtin.get, tail },
-        keeps: builtin.cached,
-        set: builtin.set,
-    })
+    let assignable = keeps || used.assigned;
+    Ok(CompiledVariable { name: used.name.clone(), source, keeps, assignable, set })
 }

@@ -525,15 +525,6 @@ pub(super) static DIRECTIVES: &[Directive<Builder>] = &[
         apply: |cx, node| cx.conf(&LOCATION).set.auth_delay.set(node.time_ms()?),
     },
     Directive {
-        name: "uninitialized_variable_warn",
-        contexts: HSL_IF,
-        arity: Arity::Flag,
-        shape: Shape::Simple,
-        default: "on",
-        doc: "Warns about variables without a value.",
-        apply: |cx, node| cx.conf(&LOCATION).set.uninitialized_variable_warn.set(node.flag()?),
-    },
-    Directive {
         name: "read_ahead",
         contexts: Contexts::HTTP_SERVER_LOCATION,
         arity: Arity::Exactly(1),

@@ -3,7 +3,12 @@
 //! Everything that turns a URI into a file (`static`, `index`, `gzip_static`, `try_files`, …) goes through
 //! [`Request::open_file`] and [`Request::stat_file`], so that `open_file_cache` and `disable_symlinks` hold everywhere.
 
+mod cache;
+mod conf;
+mod list;
+mod open;
 mod send;
+mod symlinks;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -16,7 +21,11 @@ use std::rc::Rc;
 
 use nix::libc;
 
+pub use cache::FileCache;
+pub use conf::{CONF, DIRECTIVES, FilesConf, FilesSettings};
+pub use list::Entry;
 pub use send::send_file;
+pub use symlinks::{SymlinkRule, Symlinks};
 
 use crate::log::Level;
 use crate::phase::Flow;
@@ -67,6 +76,14 @@ impl FileInfo {
     }
 }
 
+/// What opening a name gave.
+pub enum Opened {
+    /// A file, or something else that can be read.
+    File(OpenFile),
+    /// A directory.
+    Directory(FileInfo),
+}
+
 /// An open file.
 #[derive(Clone)]
 pub struct OpenFile {
@@ -104,48 +121,59 @@ impl FileError {
     pub fn is_forbidden(&self) -> bool {
         matches!(self.errno(), libc::EACCES | libc::EMLINK | libc::ELOOP)
     }
+
+    /// How a request for the file is answered: 404, 403 or 500.
+    pub fn flow(&self) -> Flow {
+        Flow::Status(if self.is_not_found() {
+            404
+        } else if self.is_forbidden() {
+            403
+        } else {
+            500
+        })
+    }
 }
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed ({})", self.call, conf::error::errno(&self.error))
+        write!(f, "{} failed ({})", self.call, ::conf::error::errno(&self.error))
     }
 }
 
 impl Request {
-    /// Opens the file called `path` for reading; a directory is opened too.
-    pub async fn open_file(&mut self, path: &[u8]) -> Result<OpenFile, FileError> {
-        let options = net::OpenOptions { read: true, ..net::OpenOptions::default() };
-        let failed = |error| FileError::new("open()", error);
-        let file = net::open(as_path(path), &options).await.map_err(failed)?;
-        let info = FileInfo::of(&file.metadata().map_err(|error| FileError::new("fstat()", error))?);
-        Ok(OpenFile { file: Rc::new(file), info })
+    /// Opens the file called `path` for reading.
+    pub async fn open_file(&mut self, path: &[u8]) -> Result<Opened, FileError> {
+        let conf = self.location.confs.share(&CONF);
+        let symlinks = conf.symlinks.for_path(self, path);
+        match &conf.cache {
+            None => open::open(path, symlinks).await,
+            Some(cache) => cache.open(path, symlinks, &conf).await,
+        }
     }
 
     /// Looks at the file called `path` without opening it.
     pub async fn stat_file(&mut self, path: &[u8]) -> Result<FileInfo, FileError> {
-        let metadata = net::metadata(as_path(path)).await;
-        metadata.map(|metadata| FileInfo::of(&metadata)).map_err(|error| FileError::new("stat()", error))
+        let conf = self.location.confs.share(&CONF);
+        let symlinks = conf.symlinks.for_path(self, path);
+        match &conf.cache {
+            None => open::stat(path, symlinks).await,
+            Some(cache) => cache.stat(path, symlinks, &conf).await,
+        }
     }
 
     /// Logs a failed attempt on `path` as nginx does and says how to answer.
     pub fn refuse_file(&self, path: &[u8], failure: &FileError) -> Flow {
-        let (level, status) = if failure.is_not_found() {
-            (Level::Error, 404)
-        } else if failure.is_forbidden() {
-            (Level::Error, 403)
-        } else {
-            (Level::Crit, 500)
-        };
-        if status != 404 || self.http().log_not_found {
+        let flow = failure.flow();
+        let level = if matches!(flow, Flow::Status(500)) { Level::Crit } else { Level::Error };
+        if !failure.is_not_found() || self.http().log_not_found {
             self.log_file(level, path, failure);
         }
-        Flow::Status(status)
+        flow
     }
 
     /// Logs a failed attempt on `path`.
     pub fn log_file(&self, level: Level, path: &[u8], failure: &FileError) {
-        let errno = conf::error::errno(&failure.error);
+        let errno = ::conf::error::errno(&failure.error);
         self.log(level, format_args!("{} \"{}\" failed ({errno})", failure.call, path.escape_ascii()));
     }
 }

@@ -1,11 +1,14 @@
 //! One file (or folder) per nginx module: configuration struct, directives, variables, handlers, tests.
 
+pub mod autoindex;
 pub mod empty_gif;
 pub mod headers;
 pub mod http;
 pub mod index;
 pub mod main;
 pub mod not_modified;
+pub mod open_files;
+pub mod random_index;
 pub mod range;
 pub mod rewrite;
 pub mod ssl;
@@ -18,8 +21,11 @@ pub const ALL: &[&dyn Module] = &[
     &main::MODULE,
     &http::MODULE,
     &rewrite::MODULE,
+    &open_files::MODULE,
     &static_file::MODULE,
     &index::MODULE,
+    &random_index::MODULE,
+    &autoindex::MODULE,
     &not_modified::MODULE,
     &range::MODULE,
     &headers::MODULE,

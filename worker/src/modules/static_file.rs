@@ -8,7 +8,7 @@ use std::rc::Rc;
 use conf::Result;
 use http1::{Escape, Method, escape_uri};
 
-use crate::files::{self, FileKind};
+use crate::files::{self, Opened};
 use crate::log::Level;
 use crate::module::{Attach, Module};
 use crate::phase::{Flow, Handler, Phase, Step, order};
@@ -45,22 +45,25 @@ impl Handler for StaticFile {
 
 async fn serve(req: &mut Request) -> Flow {
     let path = req.map_uri_to_path();
-    let open = match req.open_file(&path).await {
-        Ok(open) => open,
+    let opened = match req.open_file(&path).await {
+        Ok(opened) => opened,
         Err(failure) => return req.refuse_file(&path, &failure),
     };
-    match open.info.kind {
-        FileKind::Directory => {
+    let open = match opened {
+        Opened::Directory(_) => {
             req.out.location = Some(directory_url(req));
-            Flow::Status(301)
+            return Flow::Status(301);
         }
-        FileKind::Other => {
-            req.log(Level::Crit, format_args!("\"{}\" is not a regular file", path.escape_ascii()));
-            Flow::Status(404)
-        }
-        FileKind::Regular if req.method == Method::Post => Flow::Status(405),
-        FileKind::Regular => files::send_file(req, open, None).await,
+        Opened::File(open) => open,
+    };
+    if !open.info.is_regular() {
+        req.log(Level::Crit, format_args!("\"{}\" is not a regular file", path.escape_ascii()));
+        return Flow::Status(404);
     }
+    if req.method == Method::Post {
+        return Flow::Status(405);
+    }
+    files::send_file(req, open, None).await
 }
 
 /// The URI with the slash a directory's name ends in, and its arguments.

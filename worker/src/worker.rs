@@ -129,7 +129,8 @@ impl Worker {
     pub fn close_idle(&self) {
         let streams: Vec<Stream> = self.idle.borrow().slots.iter().flatten().cloned().collect();
         for stream in streams {
-            let quiet = stream.try_peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+            let quiet =
+                stream.try_peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
             if quiet {
                 // its task wakes up, reads the end and leaves
                 let _ = stream.shutdown();

@@ -1,5 +1,6 @@
 //! The workers: who is there, what they said, and what they are told.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -36,8 +37,8 @@ pub struct Worker {
 pub enum Phase {
     /// Started, not heard of yet.
     Starting,
-    /// It accepts connections.
-    Ready,
+    /// It accepts connections, and waits with this for them.
+    Ready(String),
     /// It said why it cannot begin.
     Failed(String),
     /// It was told to end.
@@ -158,7 +159,17 @@ impl Fleet {
         self.workers
             .iter()
             .filter(|worker| worker.generation == generation)
-            .all(|worker| worker.phase == Phase::Ready)
+            .all(|worker| matches!(worker.phase, Phase::Ready(_)))
+    }
+
+    /// What the workers of `generation` wait for I/O with: one thing, unless the system treats them differently.
+    pub fn drivers(&self, generation: u64) -> BTreeSet<&str> {
+        let ready = self.workers.iter().filter(|worker| worker.generation == generation);
+        let drivers = ready.filter_map(|worker| match &worker.phase {
+            Phase::Ready(driver) => Some(driver.as_str()),
+            _ => None,
+        });
+        drivers.collect()
     }
 
     /// Why a worker of `generation` cannot begin, if one said so.
@@ -210,11 +221,7 @@ impl Worker {
                 }
             };
             match postcard::from_bytes(&bytes) {
-                Ok(Event::Ready { driver }) => {
-                    let pid = self.pid;
-                    journal::write(Level::Info, format_args!("worker process {pid} uses {driver}"));
-                    self.phase = Phase::Ready;
-                }
+                Ok(Event::Ready { driver }) => self.phase = Phase::Ready(driver),
                 Ok(Event::Failed { reason }) => self.phase = Phase::Failed(reason),
                 Err(error) => {
                     let pid = self.pid;

@@ -70,12 +70,12 @@ enum Failure {
 }
 
 impl SocketTable {
-    /// The table of sockets this process was started with.
-    pub fn inherited(sockets: Vec<OwnedFd>) -> Self {
+    /// The table of sockets this process was started with; `shared`: by a process that may still serve them.
+    pub fn inherited(sockets: Vec<OwnedFd>, shared: bool) -> Self {
         let mut table = Self::default();
         for socket in sockets {
             match address(&socket) {
-                Ok(addr) => table.adopt(addr, socket),
+                Ok(addr) => table.adopt(addr, socket, shared),
                 Err(reason) => {
                     journal::write(worker::log::Level::Crit, format_args!("{reason}"));
                 }
@@ -84,14 +84,13 @@ impl SocketTable {
         table
     }
 
-    fn adopt(&mut self, addr: ListenAddr, socket: OwnedFd) {
+    fn adopt(&mut self, addr: ListenAddr, socket: OwnedFd, shared: bool) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.spec.addr == addr) {
             entry.sockets.push(Rc::new(socket));
             return;
         }
         let file = match &addr {
-            // whoever made it may still serve it
-            ListenAddr::Unix(path) => Some(Rc::new(SocketFile::new(path, true))),
+            ListenAddr::Unix(path) => Some(Rc::new(SocketFile::new(path, shared))),
             ListenAddr::Tcp(_) => None,
         };
         let spec = ListenSpec::new(addr);

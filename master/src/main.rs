@@ -37,12 +37,13 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::kill;
 use worker::log::Level;
 
 use crate::cli::Options;
 use crate::daemon::Caller;
-use crate::engine::Checked;
+use crate::engine::{Checked, Plan};
 use crate::generation::{Generation, Setting};
 use crate::listen::SocketTable;
 use crate::place::Place;
@@ -136,21 +137,20 @@ fn serve(argv: Vec<OsString>, program: Program, place: Place, options: Options) 
     let inherited = upgrade::inherit();
     let Checked { loaded, plan } = load(program, &place, &options)?;
     let (daemon, master) = (*plan.main().daemon.get(), *plan.main().master_process.get());
-    let (predecessor, sockets) = match inherited {
-        Some(inherited) => (Some(inherited.parent), SocketTable::inherited(inherited.sockets)),
-        None => (None, SocketTable::default()),
-    };
-    let first = Generation::open(0, plan, &sockets, &shm::Registry::new())?;
-    // sockets no address wants
-    drop(sockets);
+    let resumed = inherited.is_some();
+    let predecessor = inherited.as_ref().and_then(|inherited| inherited.predecessor);
+    let sockets = inherited.map(|inherited| SocketTable::inherited(inherited.sockets, predecessor.is_some()));
+    let first = Generation::open(0, plan, &sockets.unwrap_or_default(), &shm::Registry::new())?;
+    journal::use_log(first.plan.error_log());
+    announce(&first.plan);
     let mut stderr = None;
-    let caller = if daemon && predecessor.is_none() {
+    let caller = if daemon && !resumed {
         stderr = files::stderr(&place);
         Caller::leave().map_err(|reason| journal::emerg(format_args!("{reason}")))?
     } else {
         Caller::none()
     };
-    let detached = daemon || predecessor.is_some();
+    let detached = daemon || resumed;
     let globals = options.globals;
     let environment = std::env::vars_os().collect();
     let setting = Setting { program, argv, environment, place, globals, stderr };
@@ -165,4 +165,24 @@ fn serve(argv: Vec<OsString>, program: Program, place: Place, options: Options) 
         journal::emerg(format_args!("signalfd() failed ({})", conf::error::errno(&errno.into())));
     })?;
     Ok(supervise::run(setting, first, signals, Start { predecessor, detached, caller }))
+}
+
+/// Says what is about to serve, as nginx does.
+fn announce(plan: &Plan) {
+    engine::with_build(|build| journal::notice(format_args!("{}", build.name())));
+    journal::notice(format_args!("built with Rust {}", version::RUST));
+    if let Ok(system) = nix::sys::utsname::uname() {
+        let (name, release) = (system.sysname().display(), system.release().display());
+        journal::notice(format_args!("OS: {name} {release}"));
+    }
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    journal::notice(format_args!("getrlimit(RLIMIT_NOFILE): {soft}:{hard}"));
+    let limit = plan.limits.open_files.unwrap_or(soft);
+    let connections = *plan.main().worker_connections.get();
+    if connections as u64 > limit {
+        journal::write(
+            Level::Warn,
+            format_args!("{connections} worker_connections exceed open file resource limit: {limit}"),
+        );
+    }
 }

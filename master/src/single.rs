@@ -16,7 +16,7 @@ use crate::daemon::Caller;
 use crate::generation::{Generation, Setting};
 use crate::place::Place;
 use crate::title::Program;
-use crate::{engine, environment, identity, journal, pid, spawn, upgrade};
+use crate::{engine, environment, identity, journal, pid, signal, spawn, upgrade};
 
 /// How long requests in flight may hold up a reload.
 const RELOAD_WAIT: Duration = Duration::from_secs(5);
@@ -59,12 +59,13 @@ pub fn run(setting: Setting, first: Generation, loaded: Loaded, mut caller: Call
 /// Starts the thread that waits for HUP. The result is set when the process is to begin again after its end.
 fn watch(setting: &Setting) -> Result<Arc<AtomicBool>, ()> {
     let hup: SigSet = [Signal::SIGHUP].into_iter().collect();
-    // there is no other binary and there are no workers to rest
-    let ignored: SigSet = [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGWINCH].into_iter().collect();
+    // every thread must have them blocked, or the kernel would find one to end the process with; the worker takes
+    // those it knows, and there is no other binary to start and no worker to rest
+    let blocked = signal::all();
     let reload = Arc::new(AtomicBool::new(false));
     let (program, place, globals) = (setting.program, setting.place.clone(), setting.globals.clone());
     let flag = Arc::clone(&reload);
-    let started = ignored.thread_block().map_err(std::io::Error::from).and_then(|()| {
+    let started = blocked.thread_block().map_err(std::io::Error::from).and_then(|()| {
         std::thread::Builder::new().name("reload".into()).spawn(move || {
             journal::open_early(place.early_log.as_deref());
             while hup.wait().is_ok() {
@@ -109,7 +110,7 @@ fn begin_again(setting: &Setting, first: &Generation) -> Result<ExitCode, ()> {
     let argv: Vec<_> = setting.argv.iter().map(spawn::c_string).collect();
     let mut env: Vec<_> =
         setting.environment.iter().map(|(name, value)| environment::pair(name, value)).collect();
-    env.push(upgrade::variable(&sockets));
+    env.extend(upgrade::variables_for_self(&sockets));
     let errno = spawn::replace_self(&argv, &env, &sockets);
     journal::emerg(format_args!("execve() failed ({})", conf::error::errno(&errno.into())));
     Err(())

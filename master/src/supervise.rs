@@ -244,6 +244,9 @@ impl Master {
             return;
         }
         journal::use_log(generation.plan.error_log());
+        for driver in self.fleet.drivers(number) {
+            journal::notice(format_args!("using the \"{driver}\" event method"));
+        }
         self.fleet.forget_vacancies();
         if self.current.is_some() {
             generation.sockets.configure();

@@ -15,16 +15,20 @@ use crate::{environment, journal};
 /// The variable with the numbers.
 const VARIABLE: &str = "NGINX";
 
+/// A variable that says that the process itself was what it inherits from: see [`crate::single`].
+const AGAIN: &str = "URESTY_AGAIN";
+
 /// What a process was started with by an older one.
 pub struct Inherited {
     /// Its listening sockets.
     pub sockets: Vec<OwnedFd>,
-    /// The older process.
-    pub parent: Pid,
+    /// The older process, which may still serve; `None`: there is none.
+    pub predecessor: Option<Pid>,
 }
 
 /// Takes over sockets when this process was started for that.
 pub fn inherit() -> Option<Inherited> {
+    let again = spawn::take_variable(AGAIN).is_some();
     let value = spawn::take_variable(VARIABLE)?;
     let value = value.to_string_lossy();
     journal::notice(format_args!("using inherited sockets from \"{value}\""));
@@ -46,7 +50,7 @@ pub fn inherit() -> Option<Inherited> {
             }
         }
     }
-    Some(Inherited { sockets, parent: Pid::parent() })
+    Some(Inherited { sockets, predecessor: (!again).then(Pid::parent) })
 }
 
 /// Reads `5;6;7;`. Numbers that occur again are left out; the second part is the text from the first thing on that is
@@ -65,11 +69,20 @@ fn parse(value: &str) -> (Vec<RawFd>, Option<&str>) {
     (numbers, (!rest.is_empty()).then_some(rest))
 }
 
+/// The variables for `sockets` that this process leaves to itself.
+pub fn variables_for_self(sockets: &[RawFd]) -> [CString; 2] {
+    [variable(sockets), c_string(format!("{AGAIN}=1"))]
+}
+
 /// The variable for `sockets`.
-pub fn variable(sockets: &[RawFd]) -> CString {
+fn variable(sockets: &[RawFd]) -> CString {
     let numbers: String = sockets.iter().map(|fd| format!("{fd};")).collect();
     c_string(format!("{VARIABLE}={numbers}"))
 }
+
+/// Room for the new master's title, which takes the place of its arguments and environment: there may be no other
+/// variables.
+const SPARE_BYTES: usize = 300;
 
 /// Starts the program `argv` was called as with `sockets`.
 pub fn start(
@@ -82,6 +95,7 @@ pub fn start(
     let path = c_string(program(&argv[0], path_list));
     let mut env = environment::of_child(environment, own);
     env.push(variable(&sockets));
+    env.push(c_string(format!("SPARE={}", "X".repeat(SPARE_BYTES))));
     Child {
         path: &path,
         argv: argv.iter().map(c_string).collect(),

@@ -17,16 +17,24 @@ pub struct Build<'a> {
     pub cache: bool,
 }
 
+/// The compiler's version.
+pub const RUST: &str = env!("URESTY_RUST_VERSION");
+
 impl Build<'_> {
+    /// What it is: `nginx/1.31.5 (uresty 0.1.0)`. Those who read it take the first number for the version.
+    pub fn name(&self) -> String {
+        format!("nginx/{} (uresty {})", self.nginx, env!("CARGO_PKG_VERSION"))
+    }
+
     /// The text of `-v`.
     pub fn version(&self) -> String {
-        format!("nginx version: nginx/{} (uresty {})\n", self.nginx, env!("CARGO_PKG_VERSION"))
+        format!("nginx version: {}\n", self.name())
     }
 
     /// The text of `-V`.
     pub fn configure(&self) -> String {
         let mut text = self.version();
-        let _ = writeln!(text, "built with Rust {}", env!("URESTY_RUST_VERSION"));
+        let _ = writeln!(text, "built with Rust {RUST}");
         if self.has("ngx_http_ssl_module") {
             text.push_str("TLS SNI support enabled\n");
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use http1::Method;
 
 use crate::fault::Fault;
-use crate::filter::{Chain, Chunk, FilterChain, Interest};
+use crate::filter::{Chain, Chunk, FilterChain, Interest, Position};
 use crate::phase::Step;
 use crate::request::Request;
 
@@ -76,6 +76,7 @@ impl Request {
             if wants_memory && chain.chunks.iter().any(|chunk| matches!(chunk, Chunk::File(_))) {
                 return self.output_loaded(filters, at, chain).await;
             }
+            self.filter_at = at;
             match filters.get(at as usize).body(self, &mut chain) {
                 Step::Ready(result) => result?,
                 Step::Wait(future) => future.await?,
@@ -83,6 +84,32 @@ impl Request {
             at += 1;
         }
         self.write_body(chain).await
+    }
+
+    /// For a filter inside its `body`: hands a piece to the filters behind it and waits until they took it, so that a
+    /// body that grows never stands in memory as a whole. What the filter leaves in its chain follows.
+    pub async fn pass_on(&mut self, chain: Chain) -> Result<(), Fault> {
+        let at = self.filter_at;
+        self.output_from(at + 1, chain).await?;
+        self.filter_at = at;
+        Ok(())
+    }
+
+    /// For a filter inside its `body`: sends a piece of a subrequest's response, which has passed the filters of its own
+    /// location. Only filters of the response as a whole (those behind [`Position::Ssi`]) see it.
+    pub async fn pass_on_foreign(&mut self, chain: Chain) -> Result<(), Fault> {
+        let at = self.filter_at;
+        let whole = self.filters.as_ref().map_or(0, |filters| filters.first_behind(Position::Ssi));
+        self.output_from(whole, chain).await?;
+        self.filter_at = at;
+        Ok(())
+    }
+
+    async fn output_from(&mut self, from: u32, chain: Chain) -> Result<(), Fault> {
+        match self.filters.clone() {
+            None => self.write_body(chain).await,
+            Some(filters) => Box::pin(self.output_filtered(&filters, from, chain)).await,
+        }
     }
 
     /// Reads file chunks piece by piece and passes each on, so that a large file never stands in memory as a whole.

@@ -68,22 +68,28 @@ pub trait Filter {
 
 /// The filters of one location in order.
 #[derive(Clone)]
-pub struct FilterChain(Rc<[Rc<dyn Filter>]>);
+pub struct FilterChain(Rc<[(Position, Rc<dyn Filter>)]>);
 
 impl FilterChain {
     pub(crate) fn new(mut filters: Vec<(Position, Rc<dyn Filter>)>) -> Self {
         assert!(filters.len() <= FILTERS_MAX, "a location has at most {FILTERS_MAX} filters");
         filters.sort_by_key(|(position, _)| *position);
-        Self(filters.into_iter().map(|(_, filter)| filter).collect())
+        Self(filters.into())
     }
 
     /// The filters.
     pub fn iter(&self) -> impl Iterator<Item = &Rc<dyn Filter>> {
-        self.0.iter()
+        self.0.iter().map(|(_, filter)| filter)
     }
 
     pub(crate) fn get(&self, index: usize) -> &Rc<dyn Filter> {
-        &self.0[index]
+        &self.0[index].1
+    }
+
+    /// Index of the first filter whose place is behind `position`.
+    pub(crate) fn first_behind(&self, position: Position) -> u32 {
+        let before = self.0.iter().take_while(|(at, _)| *at <= position).count();
+        u32::try_from(before).expect("a location has at most FILTERS_MAX filters")
     }
 }
 

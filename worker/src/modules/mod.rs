@@ -2,6 +2,8 @@
 
 pub mod autoindex;
 pub mod empty_gif;
+pub mod gunzip;
+pub mod gzip;
 pub mod headers;
 pub mod http;
 pub mod index;
@@ -31,4 +33,6 @@ pub const ALL: &[&dyn Module] = &[
     &headers::MODULE,
     &empty_gif::MODULE,
     &ssl::MODULE,
+    &gzip::MODULE,
+    &gunzip::MODULE,
 ];

@@ -92,6 +92,8 @@ pub struct Request {
     pub(crate) filters_body: u32,
     /// Bits of the filters that want the body in memory.
     pub(crate) filters_memory: u32,
+    /// Index of the filter whose `body` runs.
+    pub(crate) filter_at: u32,
 
     /// Groups of the last pattern that matched (`$1`).
     pub captures: Captures,

@@ -72,6 +72,7 @@ impl Request {
             filters: None,
             filters_body: 0,
             filters_memory: 0,
+            filter_at: 0,
             captures: crate::regex::Captures::default(),
             values: crate::variables::Values::default(),
             context: super::Context::default(),

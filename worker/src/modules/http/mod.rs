@@ -9,6 +9,7 @@ mod log;
 mod root;
 mod server_conf;
 mod tokens;
+mod type_set;
 mod types;
 mod variables;
 
@@ -20,6 +21,7 @@ pub use location_conf::{IfModifiedSince, InFileOnly, LingeringClose, LocationCon
 pub use root::Root;
 pub use server_conf::{ServerConf, ServerSettings};
 pub use tokens::{ServerTokens, VERSION};
+pub use type_set::TypeSet;
 pub use types::Types;
 
 use crate::build::{Builder, Slot};

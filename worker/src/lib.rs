@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod balance;
 pub mod body;
 pub mod boot;
 pub mod build;

@@ -15,6 +15,8 @@ pub enum ZoneKind {
     LimitConn,
     /// `zone` of an upstream.
     Upstream,
+    /// `sticky learn`.
+    Sticky,
     /// Counters of the process group (`stub_status`).
     Counters,
 }
@@ -26,6 +28,7 @@ impl ZoneKind {
             ZoneKind::LimitReq => shm::LimitReq::KIND,
             ZoneKind::LimitConn => shm::LimitConn::KIND,
             ZoneKind::Upstream => shm::PeerZone::KIND,
+            ZoneKind::Sticky => shm::Sticky::KIND,
             ZoneKind::Counters => crate::counters::Counters::zone_kind(),
         }
     }
@@ -40,18 +43,41 @@ pub struct ZoneSpec {
     pub size: usize,
     /// Its use.
     pub kind: ZoneKind,
+    /// The upstreams whose servers it holds ([`ZoneKind::Upstream`]).
+    pub groups: Vec<GroupRoom>,
+}
+
+/// What an upstream needs in its zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRoom {
+    /// The upstream's name.
+    pub name: String,
+    /// Servers the configuration names by address; there must be room for them.
+    pub peers_min: u32,
+    /// Checksum of what the configuration says of the upstream.
+    pub digest: u32,
 }
 
 impl ZoneSpec {
     /// The zone all workers count in.
     pub fn counters() -> Self {
         use crate::counters::Counters;
-        Self { name: Counters::ZONE.into(), size: Counters::zone_size(), kind: ZoneKind::Counters }
+        Self {
+            name: Counters::ZONE.into(),
+            size: Counters::zone_size(),
+            kind: ZoneKind::Counters,
+            groups: Vec::new(),
+        }
     }
 
-    /// What the shared-memory crate calls this zone.
+    /// What the shared-memory crate calls this zone. A reload that changes an upstream makes its zone anew, because
+    /// workers of both configurations could not agree on one list of servers.
     pub fn shm(&self) -> shm::Spec {
-        shm::Spec { name: self.name.clone(), size: self.size, kind: self.kind.layout() }
+        let mut kind = self.kind.layout();
+        for group in &self.groups {
+            kind.layout = kind.layout.rotate_left(5) ^ group.digest;
+        }
+        shm::Spec { name: self.name.clone(), size: self.size, kind }
     }
 
     /// Prepares the fresh, zero-filled memory of this zone for its use.
@@ -59,14 +85,27 @@ impl ZoneSpec {
         match self.kind {
             ZoneKind::LimitReq => shm::LimitReq::format(zone).map(drop),
             ZoneKind::LimitConn => shm::LimitConn::format(zone).map(drop),
-            ZoneKind::Upstream => shm::PeerZone::format(zone, &[], WORKERS_MAX).map(drop),
+            ZoneKind::Upstream => self.format_peers(zone),
+            ZoneKind::Sticky => shm::Sticky::format(zone).map(drop),
             ZoneKind::Counters => Ok(()),
         }
     }
+
+    fn format_peers(&self, zone: &shm::Zone) -> shm::Result<()> {
+        let mut specs = Vec::with_capacity(self.groups.len());
+        for GroupRoom { name, peers_min, .. } in &self.groups {
+            specs.push(shm::peers::GroupSpec { name, peers_min: *peers_min });
+        }
+        let workers = (self.size / BYTES_PER_WORKER).clamp(WORKERS.0, WORKERS.1) as u16;
+        shm::PeerZone::format(zone, &specs, workers).map(drop)
+    }
 }
 
-/// Workers that may count in one upstream zone, those of former generations included.
-const WORKERS_MAX: u16 = 256;
+/// Every server's record has room for so many workers to count connections in, those of former generations included;
+/// more workers than that share a place. A small zone has room for few, so that it has room for servers.
+const WORKERS: (usize, usize) = (16, 256);
+/// One worker's place is made for so many bytes of the zone.
+const BYTES_PER_WORKER: usize = 16 * 1024;
 
 /// A zone as directives hold it: filled when the worker has attached its memory.
 pub type ZoneRef = Rc<ZoneCell>;
@@ -97,6 +136,7 @@ struct Declared {
     size: Option<usize>,
     kind: ZoneKind,
     span: conf::Span,
+    groups: Vec<GroupRoom>,
 }
 
 impl ZoneTable {
@@ -125,8 +165,16 @@ impl ZoneTable {
             return Ok(Rc::clone(&zone.cell));
         }
         let cell = Rc::new(ZoneCell { name: name.into(), memory: OnceCell::new() });
-        self.zones.push(Declared { cell: Rc::clone(&cell), size, kind, span: node.span.clone() });
+        let span = node.span.clone();
+        self.zones.push(Declared { cell: Rc::clone(&cell), size, kind, span, groups: Vec::new() });
         Ok(cell)
+    }
+
+    /// Makes room for an upstream's servers in the zone called `zone`.
+    pub(crate) fn add_group(&mut self, zone: &str, room: GroupRoom) {
+        if let Some(zone) = self.zones.iter_mut().find(|known| &*known.cell.name == zone) {
+            zone.groups.push(room);
+        }
     }
 
     /// Checks that every zone that is used was given a size somewhere.
@@ -142,7 +190,8 @@ impl ZoneTable {
 
     pub(crate) fn specs(&self) -> Vec<ZoneSpec> {
         let spec = |zone: &Declared| {
-            Some(ZoneSpec { name: zone.cell.name.to_string(), size: zone.size?, kind: zone.kind })
+            let (name, groups) = (zone.cell.name.to_string(), zone.groups.clone());
+            Some(ZoneSpec { name, size: zone.size?, kind: zone.kind, groups })
         };
         self.zones.iter().filter_map(spec).collect()
     }

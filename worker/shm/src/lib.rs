@@ -15,6 +15,7 @@ pub mod peers;
 pub mod process;
 pub mod slab;
 pub mod slot;
+pub mod sticky;
 pub mod table;
 pub mod zone;
 
@@ -27,5 +28,6 @@ pub use peers::PeerZone;
 pub use process::Identity;
 pub use slab::Slab;
 pub use slot::{SlotId, Slots};
+pub use sticky::Sticky;
 pub use table::{EntryRef, Shards, Table, TableGuard};
 pub use zone::{Kind, Registry, Spec, Zone};

@@ -15,6 +15,7 @@ pub mod range;
 pub mod rewrite;
 pub mod ssl;
 pub mod static_file;
+pub mod upstream;
 
 use crate::module::Module;
 
@@ -35,4 +36,13 @@ pub const ALL: &[&dyn Module] = &[
     &ssl::MODULE,
     &gzip::MODULE,
     &gunzip::MODULE,
+    &upstream::MODULE,
+    &upstream::HASH,
+    &upstream::IP_HASH,
+    &upstream::LEAST_CONN,
+    &upstream::LEAST_TIME,
+    &upstream::RANDOM,
+    &upstream::KEEPALIVE,
+    &upstream::STICKY,
+    &upstream::ZONE,
 ];

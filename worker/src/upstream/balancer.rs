@@ -1,6 +1,7 @@
 //! Choosing a server for a try.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Peer;
@@ -31,14 +32,14 @@ pub trait Balancer {
 pub struct Picked {
     /// The server.
     pub peer: Rc<Peer>,
-    /// The balancer's own mark, for [`Balancer::done`].
-    pub token: usize,
+    /// The balancer's own mark, for [`Balancer::header`] and [`Balancer::done`].
+    pub token: Cell<usize>,
 }
 
 impl Picked {
     /// A choice without a mark.
     pub fn new(peer: Rc<Peer>) -> Self {
-        Self { peer, token: 0 }
+        Self { peer, token: Cell::new(0) }
     }
 }
 

@@ -12,7 +12,6 @@ mod balancer;
 mod peer;
 pub mod pool;
 mod resolve;
-mod spread;
 mod table;
 mod trace;
 
@@ -20,6 +19,5 @@ pub use balancer::{Balancer, Blame, NoPeer, Outcome, Picked, Tried};
 pub use peer::Peer;
 pub use pool::Keepalive;
 pub use resolve::{Resolve, ResolveError, resolver};
-pub use spread::Spread;
 pub use table::{Upstream, UpstreamTable};
 pub use trace::{Trace, Try};

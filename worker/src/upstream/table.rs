@@ -8,8 +8,9 @@ use conf::value::url::{self, Url};
 use conf::{Error, Result, Span};
 use net::Addr;
 
+use super::Balancer;
 use super::pool::{Keepalive, Pool};
-use super::{Balancer, Peer, Spread};
+use crate::balance::Group;
 
 /// A group of servers.
 pub struct Upstream {
@@ -29,9 +30,8 @@ impl Upstream {
 
     /// A group of these addresses, in turns.
     pub fn of_addresses(host: &str, server: &str, addresses: &[Address]) -> Self {
-        let server: Rc<str> = server.into();
-        let peers = addresses.iter().map(|address| Rc::new(Peer::new(net_addr(address), Rc::clone(&server))));
-        Self::new(host, Rc::new(Spread::new(peers.collect())), None)
+        let group = Group::of_addresses(host.into(), server, addresses.iter().map(net_addr).collect());
+        Self::new(host, Rc::new(group), None)
     }
 
     /// A group made for one request: the addresses a name resolved to.

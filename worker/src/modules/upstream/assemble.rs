@@ -1,0 +1,103 @@
+//! From what `upstream` blocks say to groups, and their life in a worker.
+
+use std::rc::Rc;
+
+use conf::{Error, Result, Span};
+
+use super::{CONF, GROUPS, UpstreamConf, keepalive};
+use crate::balance::{Group, RoundRobin, Seed};
+use crate::build::{Builder, Conf, LevelKind, MergeCx};
+use crate::log::{self, Level};
+use crate::upstream::Upstream;
+use crate::worker::Worker;
+use crate::zone::{GroupRoom, ZoneRef};
+
+/// The groups of the `http` block that need something when a worker starts.
+#[derive(Default)]
+pub(super) struct Groups {
+    zoned: Vec<(Rc<Group>, ZoneRef)>,
+    /// Zones of `sticky learn` and the upstreams they belong to, while the configuration is read.
+    pub(super) sticky_zones: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Conf for Groups {
+    fn merge(&mut self, _: &Self, _: &mut MergeCx<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes the groups when the whole configuration has been read.
+pub(super) fn declare(cx: &mut Builder) -> Result<()> {
+    let Some(http) = cx.level_mut().children.iter().position(|level| matches!(level.kind, LevelKind::Http))
+    else {
+        return Ok(());
+    };
+    let mut groups = Groups::default();
+    for at in 0..cx.level_mut().children[http].children.len() {
+        let level = &mut cx.level_mut().children[http].children[at];
+        let LevelKind::Upstream(name) = level.kind.clone() else { continue };
+        let span = level.span.clone();
+        let conf = std::mem::take(level.conf(&CONF));
+        assemble(cx, &name, &span, conf, &mut groups)?;
+    }
+    *cx.level_mut().children[http].conf(&GROUPS) = groups;
+    Ok(())
+}
+
+fn assemble(
+    cx: &mut Builder,
+    name: &str,
+    span: &Span,
+    mut conf: UpstreamConf,
+    groups: &mut Groups,
+) -> Result<()> {
+    check(name, span, &conf)?;
+    let keepalive = keepalive::settings(&conf);
+    let (method, seed) = conf.method.take().unwrap_or_else(|| (Box::new(RoundRobin), Seed::None));
+    let sticky = conf.sticky.take().filter(|_| !conf.sticky_replaced);
+    if let Some(zone) = &conf.zone {
+        let fixed: usize = conf.servers.iter().map(|server| server.addrs.len()).sum();
+        let room = GroupRoom {
+            name: name.into(),
+            peers_min: u32::try_from(fixed).unwrap_or(u32::MAX),
+            digest: crate::balance::digest(&conf.servers),
+        };
+        cx.zones.add_group(&zone.name, room);
+    }
+    let group = Rc::new(Group::new(name.into(), conf.servers, method, seed, sticky));
+    if let Some(zone) = conf.zone {
+        groups.zoned.push((Rc::clone(&group), zone));
+    }
+    cx.upstreams.add(span, Rc::new(Upstream::new(name, group, keepalive)))
+}
+
+fn check(name: &str, span: &Span, conf: &UpstreamConf) -> Result<()> {
+    let dynamic = conf.servers.iter().any(|server| server.dynamic.is_some());
+    if dynamic && conf.zone.is_none() {
+        // nginx gives the place behind the upstream and goes on
+        let text = format!(
+            "resolving names at run time requires upstream \"{name}\" in {span} to be in shared memory"
+        );
+        return Err(Error::without_place(text));
+    }
+    if conf.servers.iter().all(|server| server.backup) {
+        return Err(Error::at(span, format!("no servers in upstream \"{name}\"")));
+    }
+    Ok(())
+}
+
+impl Groups {
+    /// Moves the groups' numbers to their zones.
+    pub(super) fn start(&self, _worker: &Rc<Worker>) {
+        for (group, zone) in &self.zoned {
+            let opened = match zone.memory() {
+                Some(memory) => group.open(memory).map_err(|error| error.to_string()),
+                None => Err("the master gave no memory for it".into()),
+            };
+            if let Err(error) = opened {
+                let text = format_args!("upstream zone \"{}\" cannot be used: {error}", zone.name);
+                log::process(Level::Alert, text);
+            }
+        }
+    }
+}

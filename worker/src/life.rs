@@ -123,6 +123,7 @@ async fn live(boot: Boot, loaded: Loaded, driver: Driver) -> ExitCode {
     if end == Command::Quit {
         drain(&worker).await;
     }
+    worker.config.logs.flush_all();
     ExitCode::SUCCESS
 }
 
@@ -230,7 +231,7 @@ async fn receive(channel: &net::handoff::Channel) -> Option<Command> {
 
 fn reopen(worker: &Rc<Worker>) {
     log::process(Level::Notice, format_args!("reopening logs"));
-    if let Err(reason) = worker.config.logs.open_all() {
+    for reason in worker.config.logs.reopen_all() {
         log::process(Level::Emerg, format_args!("{reason}"));
     }
 }

@@ -1,9 +1,11 @@
 //! Logging to a syslog server over UDP or a unix datagram socket: `syslog:server=host[:port],facility=…,severity=…,tag=…,nohostname`.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use chrono::Local;
 use conf::{Node, Result};
@@ -17,7 +19,8 @@ pub struct Syslog {
     severity: Option<u8>,
     tag: Box<str>,
     hostname: bool,
-    socket: OnceCell<Option<Socket>>,
+    /// Made when it is first needed, and again after an error.
+    socket: RefCell<Option<Socket>>,
 }
 
 enum Server {
@@ -49,7 +52,7 @@ impl Syslog {
             severity: None,
             tag: "nginx".into(),
             hostname: true,
-            socket: OnceCell::new(),
+            socket: RefCell::new(None),
         };
         for option in options.split(',') {
             match option.split_once('=') {
@@ -74,18 +77,21 @@ impl Syslog {
         Ok(this)
     }
 
-    /// Sends one message of the error log.
-    pub fn send(&self, level: Level, message: &str) {
-        self.send_at(self.severity.unwrap_or((level as u8).saturating_sub(1).min(7)), message.as_bytes());
+    /// Sends one line of the error log, whose level is the severity.
+    pub fn send(&self, level: Level, line: &[u8]) {
+        // a log server that is away cannot be complained about to itself
+        let _ = self.send_at((level as u8).saturating_sub(1).min(7), line);
     }
 
     /// Sends one line of an access log, at `info` unless configured otherwise.
-    pub fn send_access(&self, message: &[u8]) {
-        self.send_at(self.severity.unwrap_or(6), message);
+    ///
+    /// # Errors
+    /// The line could not be sent, and is lost.
+    pub fn send_access(&self, line: &[u8]) -> io::Result<()> {
+        self.send_at(self.severity.unwrap_or(6), line)
     }
 
-    fn send_at(&self, severity: u8, message: &[u8]) {
-        let Some(socket) = self.socket.get_or_init(|| self.connect()) else { return };
+    fn send_at(&self, severity: u8, message: &[u8]) -> io::Result<()> {
         let priority = u32::from(self.facility) * 8 + u32::from(severity);
         let stamp = Local::now().format("%b %e %H:%M:%S");
         let mut packet = if self.hostname {
@@ -94,31 +100,39 @@ impl Syslog {
             format!("<{priority}>{stamp} {}: ", self.tag).into_bytes()
         };
         packet.extend_from_slice(message);
-        // fire and forget: a log server that is away must not slow anything down
-        let _ = match socket {
+        let mut socket = self.socket.borrow_mut();
+        let open = match &*socket {
+            Some(open) => open,
+            None => socket.insert(self.connect()?),
+        };
+        let sent = match open {
             Socket::Udp(socket) => socket.send(&packet),
             Socket::Unix(socket) => socket.send(&packet),
         };
+        if sent.is_err() {
+            // a unix server that was started again has a new socket under the old name
+            *socket = None;
+        }
+        sent.map(drop)
     }
 
-    fn connect(&self) -> Option<Socket> {
-        let socket = match &self.server {
+    fn connect(&self) -> io::Result<Socket> {
+        Ok(match &self.server {
             Server::Udp(addr) => {
                 let any: SocketAddr =
                     if addr.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
-                let socket = UdpSocket::bind(any).ok()?;
-                socket.connect(addr).ok()?;
-                socket.set_nonblocking(true).ok()?;
+                let socket = UdpSocket::bind(any)?;
+                socket.connect(addr)?;
+                socket.set_nonblocking(true)?;
                 Socket::Udp(socket)
             }
             Server::Unix(path) => {
-                let socket = UnixDatagram::unbound().ok()?;
-                socket.connect(path).ok()?;
-                socket.set_nonblocking(true).ok()?;
+                let socket = UnixDatagram::unbound()?;
+                socket.connect(path)?;
+                socket.set_nonblocking(true)?;
                 Socket::Unix(socket)
             }
-        };
-        Some(socket)
+        })
     }
 }
 
@@ -144,6 +158,15 @@ fn parse_tag(node: &Node, value: &str) -> Result<Box<str>> {
     Ok(value.into())
 }
 
-fn hostname() -> String {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
+/// The machine's name in lower case, as nginx sends it.
+fn hostname() -> Rc<str> {
+    thread_local! {
+        static NAME: Rc<str> = nix::unistd::gethostname()
+            .ok()
+            .and_then(|name| name.into_string().ok())
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .into();
+    }
+    NAME.with(Rc::clone)
 }

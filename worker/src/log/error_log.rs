@@ -92,7 +92,6 @@ impl ErrorLog {
             if let Some(number) = connection {
                 let _ = write!(text, "*{number} ");
             }
-            let body = text.len();
             let _ = text.write_fmt(message);
             if let Some(context) = context {
                 let _ = write!(text, "{context}");
@@ -105,7 +104,7 @@ impl ErrorLog {
                 match target {
                     // a full disk must not stop the service
                     Target::File(file) => drop(file.append(line)),
-                    Target::Syslog(syslog) => syslog.send(level, &text[body..]),
+                    Target::Syslog(syslog) => syslog.send(level, &line[..line.len() - 1]),
                 }
             }
         });
@@ -154,24 +153,61 @@ impl<'a> RequestContext<'a> {
 impl fmt::Display for RequestContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let req = self.0;
-        write!(f, ", client: {}", req.client.text)?;
-        write!(f, ", server: {}", req.server_conf().display_name())?;
+        write!(f, ", client: {}, server: {}", req.client.text, req.server_conf().display_name())?;
         let line = req.head.request_line();
         if !line.is_empty() {
-            write!(f, ", request: \"{}\"", line.escape_ascii())?;
+            write!(f, ", request: \"{}\"", Text(line))?;
         }
         if req.origin != crate::request::Origin::Client {
-            write!(f, ", subrequest: \"{}\"", req.uri.escape_ascii())?;
+            write!(f, ", subrequest: \"{}\"", Text(&req.uri))?;
         }
         if let Some(upstream) = req.upstream.current() {
             write!(f, ", upstream: \"{upstream}\"")?;
         }
         if let Some(host) = req.header(http1::Known::Host) {
-            write!(f, ", host: \"{}\"", host.escape_ascii())?;
+            write!(f, ", host: \"{}\"", Text(host))?;
         }
         if let Some(referrer) = req.header(http1::Known::Referer) {
-            write!(f, ", referrer: \"{}\"", referrer.escape_ascii())?;
+            write!(f, ", referrer: \"{}\"", Text(referrer))?;
         }
         Ok(())
+    }
+}
+
+/// Bytes from outside in a line: as they are, as nginx prints them, but for what would disturb a terminal or a reader
+/// that expects UTF-8.
+pub struct Text<'a>(pub &'a [u8]);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for (n, part) in chunk.valid().split(|c: char| c.is_control()).enumerate() {
+                if n > 0 {
+                    f.write_char('.')?;
+                }
+                f.write_str(part)?;
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02X}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_bytes_stay_readable_and_on_one_line() {
+        for (bytes, expected) in [
+            (&b"GET /a\"b\\c HTTP/1.1"[..], "GET /a\"b\\c HTTP/1.1"),
+            ("Grüße".as_bytes(), "Grüße"),
+            (b"a\x1b[31m\nb", "a.[31m.b"),
+            (b"a\xff\xfeb", "a\\xFF\\xFEb"),
+        ] {
+            assert_eq!(Text(bytes).to_string(), expected);
+        }
     }
 }

@@ -4,7 +4,9 @@ mod error_log;
 mod file;
 mod target;
 pub mod time;
+mod trouble;
 
-pub use error_log::{ErrorLog, Level, RequestContext, process, set_process_log};
-pub use file::{LogFile, LogRegistry};
+pub use error_log::{ErrorLog, Level, RequestContext, Text, process, set_process_log};
+pub use file::{Buffering, LogFile, LogRegistry};
 pub use target::{Target, parse_target};
+pub use trouble::Trouble;

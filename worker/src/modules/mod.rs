@@ -7,6 +7,7 @@ pub mod gzip;
 pub mod headers;
 pub mod http;
 pub mod index;
+pub mod log;
 pub mod main;
 pub mod not_modified;
 pub mod open_files;
@@ -37,12 +38,5 @@ pub const ALL: &[&dyn Module] = &[
     &gzip::MODULE,
     &gunzip::MODULE,
     &upstream::MODULE,
-    &upstream::HASH,
-    &upstream::IP_HASH,
-    &upstream::LEAST_CONN,
-    &upstream::LEAST_TIME,
-    &upstream::RANDOM,
-    &upstream::KEEPALIVE,
-    &upstream::STICKY,
-    &upstream::ZONE,
+    &log::MODULE,
 ];

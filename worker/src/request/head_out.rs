@@ -51,6 +51,11 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
+    /// `$body_bytes_sent`: framing included, as nginx counts.
+    pub fn body_bytes_sent(&self) -> u64 {
+        self.bytes.saturating_sub(self.head_bytes)
+    }
+
     /// Forgets everything; keeps the memory.
     pub fn reset(&mut self) {
         self.content_type.clear();

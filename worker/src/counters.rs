@@ -46,10 +46,10 @@ impl Counters {
         self.mine.add(Status::Requests, 1);
     }
 
-    /// Counts something as happening until the guard is dropped.
-    pub(crate) fn during(&self, status: Status) -> Gauge<'_> {
+    /// Counts a connection as being in `status` until that changes or the guard is dropped.
+    pub(crate) fn stage(&self, status: Status) -> Stage<'_> {
         self.mine.add(status, 1);
-        Gauge { counters: self, status }
+        Stage { counters: self, status }
     }
 
     pub(crate) fn change(&self, status: Status, by: i8) {
@@ -61,13 +61,24 @@ impl Counters {
     }
 }
 
-/// Something that is going on.
-pub(crate) struct Gauge<'a> {
+/// What a connection is doing: reading a head, being answered, waiting.
+pub(crate) struct Stage<'a> {
     counters: &'a Counters,
     status: Status,
 }
 
-impl Drop for Gauge<'_> {
+impl Stage<'_> {
+    /// The connection does something else now.
+    pub(crate) fn becomes(&mut self, status: Status) {
+        if self.status != status {
+            self.counters.mine.sub(self.status, 1);
+            self.counters.mine.add(status, 1);
+            self.status = status;
+        }
+    }
+}
+
+impl Drop for Stage<'_> {
     fn drop(&mut self) {
         self.counters.mine.sub(self.status, 1);
     }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use http1::{Progress, RequestError, Version};
 use net::{Buf, Received, Timeout};
+use shm::counter::Status;
 
 use super::Connection;
 use crate::config::Server;
+use crate::counters::Stage;
 use crate::modules::http;
 use crate::request::Request;
 
@@ -31,7 +33,12 @@ const IDLE_GRACE: Duration = Duration::from_millis(200);
 const BUFFER_BYTES: usize = 4096;
 
 /// Reads until a head is complete. `timeout` holds until the first byte, then `client_header_timeout` in total.
-pub(super) async fn read_head(req: &mut Request, server: &Server, first_wait_ms: u64) -> HeadIn {
+pub(super) async fn read_head(
+    req: &mut Request,
+    server: &Server,
+    first_wait_ms: u64,
+    stage: &mut Stage<'_>,
+) -> HeadIn {
     let conf = server.confs.get(&http::SERVER);
     let options = &conf.request_options;
     let mut deadline: Option<u64> = None;
@@ -40,6 +47,7 @@ pub(super) async fn read_head(req: &mut Request, server: &Server, first_wait_ms:
         let Request { io, head, .. } = req;
         let h1 = io.h1();
         if !h1.inbuf.is_empty() {
+            stage.becomes(Status::Reading);
             match h1.parser.parse(&h1.inbuf, options, head) {
                 Ok(Progress::Done { consumed }) => {
                     h1.inbuf.consume(consumed);

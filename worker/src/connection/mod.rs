@@ -5,11 +5,14 @@ mod discard;
 mod h1;
 mod head_in;
 mod head_out;
+mod proxied;
 mod serve;
 mod write;
 
 use std::cell::Cell;
 use std::rc::Rc;
+
+use net::proxy_protocol::Proxied;
 
 pub use accept::{Listening, ServerSet, accept_loop};
 pub(crate) use discard::discard_body;
@@ -24,8 +27,12 @@ pub struct Connection {
     pub number: u64,
     /// The stream.
     pub stream: net::Stream,
-    /// The peer as connected or as PROXY protocol says.
+    /// The peer as connected: a proxy, if there is one before us.
     pub client: Rc<ClientAddr>,
+    /// What a PROXY protocol header said.
+    pub proxied: Option<Proxied>,
+    /// Bytes that came together with that header and belong to what follows it.
+    pub early: Cell<net::Buf>,
     /// Our end.
     pub local: net::Addr,
     /// The listening address it came through.

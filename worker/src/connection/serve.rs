@@ -12,6 +12,7 @@
 //! The task of an idle connection is small and holds no buffer: request and buffers belong to the boxed future of the busy
 //! part, and go back to their pools when the client is quiet.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use http1::{RequestError, Version};
@@ -22,6 +23,7 @@ use super::accept::Listening;
 use super::discard::{drain, linger};
 use super::h1::H1;
 use super::head_in::{HeadIn, read_head};
+use super::proxied::read_header;
 use super::{ClientAddr, Connection};
 use crate::io::Io;
 use crate::log::Level;
@@ -51,7 +53,13 @@ pub(super) async fn connection(
     let mut wait_ms = conf.client_header_timeout;
     loop {
         match Box::pin(busy(&worker, &conn, wait_ms)).await {
-            Spell::Close => return,
+            Spell::Close => {
+                // a background subrequest may still hold the stream
+                if Rc::strong_count(&conn) > 1 {
+                    let _ = conn.stream.shutdown();
+                }
+                return;
+            }
             Spell::Idle(ms) => wait_ms = ms,
         }
         let idle = worker.idle(&conn.stream);
@@ -63,7 +71,7 @@ pub(super) async fn connection(
     }
 }
 
-/// What comes before the first request: PROXY protocol (and, behind it, TLS).
+/// What comes before the first request: PROXY protocol (and, behind it, TLS). `None`: the connection is of no use.
 async fn establish(
     worker: &Rc<Worker>,
     listening: Rc<Listening>,
@@ -77,52 +85,62 @@ async fn establish(
     if matches!(&client, net::Addr::Unix(_)) {
         client = net::Addr::unix("");
     }
+    let client = ClientAddr::new(client);
+    let (proxied, early) = if listening.proxy_protocol {
+        read_header(number, &listening, &stream, &client).await?
+    } else {
+        Default::default()
+    };
     let secure = listening.secure;
     Some(Rc::new(Connection {
         number,
         stream,
-        client: Rc::new(ClientAddr::new(client)),
+        client: Rc::new(client),
+        proxied,
+        early: Cell::new(early),
         local,
         listening,
         secure,
-        requests: std::cell::Cell::new(0),
+        requests: Cell::new(0),
         accepted: net::now(),
     }))
 }
 
 /// Serves requests until the client is quiet or the connection ends.
 async fn busy(worker: &Rc<Worker>, conn: &Rc<Connection>, mut wait_ms: u64) -> Spell {
-    let mut req = worker.request(conn, Io::H1(Box::new(H1::new(conn.stream.clone()))));
+    let mut h1 = H1::new(conn.stream.clone());
+    h1.inbuf = conn.early.take();
+    let mut req = worker.request(conn, Io::H1(Box::new(h1)));
     let default = Rc::clone(&conn.listening.servers.default);
+    let mut stage = worker.counters.stage(Status::Waiting);
     let spell = loop {
-        let reading = worker.counters.during(Status::Reading);
-        match read_head(&mut req, &default, wait_ms).await {
-            HeadIn::Request => {
-                drop(reading);
-                let writing = worker.counters.during(Status::Writing);
-                req.begin(conn);
-                phase::run(&mut req).await;
-                drop(writing);
-            }
-            HeadIn::Refused(error) => {
-                drop(reading);
-                refuse(&mut req, conn, &error).await;
-            }
+        let head = read_head(&mut req, &default, wait_ms, &mut stage).await;
+        match &head {
             HeadIn::Idle => break Spell::Idle(wait_ms),
+            HeadIn::Closed => break Spell::Close,
+            HeadIn::Request | HeadIn::Refused(_) | HeadIn::TimedOut => {
+                worker.counters.request();
+                stage.becomes(Status::Writing);
+            }
+        }
+        match head {
+            HeadIn::Refused(error) => refuse(&mut req, conn, &error).await,
             HeadIn::TimedOut => {
-                drop(reading);
                 time_out(&mut req, conn).await;
                 break Spell::Close;
             }
-            HeadIn::Closed => break Spell::Close,
+            _ => {
+                req.begin(conn);
+                phase::run(&mut req).await;
+            }
         }
-        worker.counters.request();
         if !finish(&mut req).await {
             break Spell::Close;
         }
         wait_ms = req.http().keepalive_timeout;
         req.reset();
         req.io.h1().next_request();
+        stage.becomes(Status::Waiting);
     };
     worker.recycle(req);
     spell

@@ -1,5 +1,8 @@
 //! One file (or folder) per nginx module: configuration struct, directives, variables, handlers, tests.
 
+pub mod access;
+pub mod auth_basic;
+pub mod auth_request;
 pub mod autoindex;
 pub mod empty_gif;
 pub mod gunzip;
@@ -11,8 +14,10 @@ pub mod log;
 pub mod main;
 pub mod not_modified;
 pub mod open_files;
+pub mod proxy_protocol;
 pub mod random_index;
 pub mod range;
+pub mod realip;
 pub mod rewrite;
 pub mod ssl;
 pub mod static_file;
@@ -38,5 +43,10 @@ pub const ALL: &[&dyn Module] = &[
     &gzip::MODULE,
     &gunzip::MODULE,
     &upstream::MODULE,
+    &access::MODULE,
+    &auth_basic::MODULE,
+    &auth_request::MODULE,
     &log::MODULE,
+    &proxy_protocol::MODULE,
+    &realip::MODULE,
 ];

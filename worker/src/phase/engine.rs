@@ -9,13 +9,15 @@
 //! A [`Jump`] from anywhere re-enters at ServerRewrite's successor (find location); `@name` re-enters at Rewrite.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::finalize::{Finalized, finalize};
 use super::{Flow, Jump, Phase, Step};
 use crate::access::Satisfy;
 use crate::config::Location;
 use crate::locate;
-use crate::request::{Origin, Request};
+use crate::log::Level;
+use crate::request::Request;
 
 /// Internal redirects and rewrites one request may go through (nginx's limit).
 pub const URI_CHANGES_MAX: u32 = 10;
@@ -187,7 +189,7 @@ async fn run_phase(req: &mut Request, phase: Phase) -> Flow {
 
 /// The access phase under `satisfy all|any`.
 async fn access(req: &mut Request) -> Flow {
-    if req.origin == Origin::Subrequest {
+    if !req.is_main() {
         return Flow::Next;
     }
     if !req.location.handlers.has(Phase::Access) {
@@ -205,26 +207,39 @@ async fn access(req: &mut Request) -> Flow {
             (Flow::Done, Satisfy::All) => {}
             (Flow::Done, Satisfy::Any) => {
                 req.out.headers.remove(b"WWW-Authenticate");
+                req.out.headers.remove(b"Proxy-Authenticate");
                 return Flow::Done;
             }
             // 401 is remembered over 403: the client may still log in
-            (Flow::Status(status @ (401 | 403)), Satisfy::Any) => {
-                if denied != Some(401) {
+            (Flow::Status(status @ (401 | 403 | 407)), Satisfy::Any) => {
+                if !matches!(denied, Some(401 | 407)) {
                     denied = Some(status);
                 }
             }
+            (Flow::Status(status @ (401 | 407)), _) => return unauthorized(req, status).await,
             (flow, _) => return flow,
         }
     }
     match denied {
         None => Flow::Next,
-        Some(status) => {
-            if status == 403 {
-                req.log_error(format_args!("access forbidden by rule"));
-            }
-            Flow::Status(status)
+        Some(403) => {
+            req.log_error(format_args!("access forbidden by rule"));
+            Flow::Status(403)
+        }
+        Some(status) => unauthorized(req, status).await,
+    }
+}
+
+/// Answers a request without a valid login, after `auth_delay`: guessing passwords should take time.
+async fn unauthorized(req: &mut Request, status: u16) -> Flow {
+    let delay = req.http().auth_delay;
+    if delay > 0 {
+        req.log(Level::Info, format_args!("delaying unauthorized request"));
+        if let Err(fault) = req.pause(Duration::from_millis(delay)).await {
+            return req.fail(&fault);
         }
     }
+    Flow::Status(status)
 }
 
 /// The content handler of the location, or the handlers of the content phase.

@@ -2,6 +2,8 @@
 
 /// `realip` looks at the connection before anything else does.
 pub const REALIP: u16 = 100;
+/// `realip` of a location, before its limits.
+pub const REALIP_AGAIN: u16 = 50;
 /// Rewrite instructions.
 pub const REWRITE: u16 = 100;
 /// Lua's handlers run after the native ones of a phase.

@@ -2,8 +2,10 @@
 
 mod context;
 mod credentials;
+mod forwarded;
 mod head_out;
 mod paths;
+mod pause;
 mod settings;
 mod subrequest;
 mod uri;
@@ -14,6 +16,7 @@ use std::rc::Rc;
 use http1::{Headers, Known, Method, RequestHead, Version};
 
 pub use context::Context;
+pub use forwarded::{forwarded_address, trusts};
 pub use head_out::ResponseHead;
 pub(crate) use subrequest::capture_body;
 pub use subrequest::{Capture, SubrequestOptions};

@@ -150,6 +150,7 @@ impl Request {
         sub.header_only = options.header_only;
         sub.internal = true;
         sub.subrequests_left = self.subrequests_left - 1;
+        sub.context.join(&self.context);
         sub.start = net::now();
         sub.start_ms = net::unix_ms();
         sub.keepalive = false;

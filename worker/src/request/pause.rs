@@ -1,0 +1,25 @@
+//! Waiting on purpose: delays of limits and of refused logins.
+
+use std::time::Duration;
+
+use net::Either;
+
+use super::Request;
+use crate::fault::{Fault, Kind, Side};
+
+impl Request {
+    /// Waits for `duration`, or until the client goes away: nobody would read the answer.
+    ///
+    /// # Errors
+    /// The client closed its connection.
+    pub async fn pause(&mut self, duration: Duration) -> Result<(), Fault> {
+        let stream = self.conn.stream.clone();
+        match net::select2(net::sleep(duration), stream.hung_up()).await {
+            Either::Left(()) => Ok(()),
+            Either::Right(()) => {
+                self.keepalive = false;
+                Err(Fault::new(Side::Client, Kind::Closed, 499, "client prematurely closed connection"))
+            }
+        }
+    }
+}

@@ -10,8 +10,12 @@ pub mod gzip;
 pub mod headers;
 pub mod http;
 pub mod index;
+pub mod limit_conn;
+pub mod limit_req;
+mod limit_zone;
 pub mod log;
 pub mod main;
+pub mod mirror;
 pub mod not_modified;
 pub mod open_files;
 pub mod proxy_protocol;
@@ -21,7 +25,9 @@ pub mod realip;
 pub mod rewrite;
 pub mod ssl;
 pub mod static_file;
+pub mod stub_status;
 pub mod upstream;
+pub mod userid;
 
 use crate::module::Module;
 
@@ -46,7 +52,12 @@ pub const ALL: &[&dyn Module] = &[
     &access::MODULE,
     &auth_basic::MODULE,
     &auth_request::MODULE,
+    &limit_conn::MODULE,
+    &limit_req::MODULE,
     &log::MODULE,
+    &mirror::MODULE,
     &proxy_protocol::MODULE,
     &realip::MODULE,
+    &stub_status::MODULE,
+    &userid::MODULE,
 ];

@@ -13,7 +13,7 @@ use crate::listen::SocketTable;
 use crate::place::Place;
 use crate::spawn::{self, Child, c_string};
 use crate::title::Program;
-use crate::{environment, files, journal, signal};
+use crate::{environment, files, journal, orphans, signal};
 
 /// What stays the same for the life of the master.
 pub struct Setting {
@@ -102,6 +102,8 @@ impl Generation {
         keep.push(birth.as_raw_fd());
         let mut env = environment::of_child(&self.plan.main().env, setting.environment.iter().cloned());
         env.push(birth::variable(birth.as_raw_fd()));
+        // the last one: a longer title takes the place of the first ones
+        env.push(orphans::variable());
         let argv: Vec<CString> = vec![c_string(setting.program.worker_title())];
         let blocked = signal::all();
         let stderr = setting.stderr.as_ref().map(AsRawFd::as_raw_fd);

@@ -21,6 +21,7 @@ mod identity;
 mod journal;
 mod listen;
 mod modules;
+mod orphans;
 mod pid;
 mod place;
 mod respawn;
@@ -46,6 +47,7 @@ use crate::daemon::Caller;
 use crate::engine::{Checked, Plan};
 use crate::generation::{Generation, Setting};
 use crate::listen::SocketTable;
+use crate::orphans::Orphans;
 use crate::place::Place;
 use crate::signal::{Order, Signals};
 use crate::spawn::TitleMemory;
@@ -139,8 +141,12 @@ fn serve(argv: Vec<OsString>, program: Program, place: Place, options: Options) 
     let (daemon, master) = (*plan.main().daemon.get(), *plan.main().master_process.get());
     let resumed = inherited.is_some();
     let predecessor = inherited.as_ref().and_then(|inherited| inherited.predecessor);
-    let sockets = inherited.map(|inherited| SocketTable::inherited(inherited.sockets, predecessor.is_some()));
-    let first = Generation::open(0, plan, &sockets.unwrap_or_default(), &shm::Registry::new())?;
+    let orphans = if master && !resumed { orphans::find(&plan.pid) } else { Orphans::default() };
+    let sockets = inherited.map_or(orphans.sockets, |inherited| inherited.sockets);
+    let sockets = SocketTable::inherited(sockets, predecessor.is_some());
+    let first = Generation::open(0, plan, &sockets, &shm::Registry::new())?;
+    // those that no address wants
+    drop(sockets);
     journal::use_log(first.plan.error_log());
     announce(&first.plan);
     let mut stderr = None;
@@ -164,7 +170,12 @@ fn serve(argv: Vec<OsString>, program: Program, place: Place, options: Options) 
     let signals = Signals::open().map_err(|errno| {
         journal::emerg(format_args!("signalfd() failed ({})", conf::error::errno(&errno.into())));
     })?;
-    Ok(supervise::run(setting, first, signals, Start { predecessor, detached, caller }))
+    Ok(supervise::run(
+        setting,
+        first,
+        signals,
+        Start { predecessor, detached, orphans: orphans.workers, caller },
+    ))
 }
 
 /// Says what is about to serve, as nginx does.

@@ -7,7 +7,7 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use nix::errno::Errno;
@@ -73,6 +73,22 @@ pub fn adopt(fd: RawFd) -> nix::Result<OwnedFd> {
     // SAFETY: the descriptor is open and was passed to this program by number; each number is adopted once, because the
     // lists that name them are checked for repetitions and removed from the environment.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A descriptor that stands for the process `pid`.
+pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: a system call without pointers.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    // SAFETY: the kernel has just given this descriptor to us alone. It is close-on-exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Our own descriptor of what the process `of` has as `fd`. The kernel asks for the rights of a debugger.
+pub fn pidfd_getfd(of: &OwnedFd, fd: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: a system call without pointers.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_getfd, of.as_raw_fd(), fd, 0) })?;
+    // SAFETY: the kernel has just given this descriptor to us alone. It is close-on-exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// Another number for what `fd` is, close-on-exec.
@@ -202,7 +218,6 @@ mod tests {
     use super::*;
     use nix::sys::wait::{WaitStatus, waitpid};
     use std::io::{Read as _, Write as _};
-    use std::os::fd::AsRawFd as _;
 
     #[test]
     fn addresses_are_found_behind_any_name() {

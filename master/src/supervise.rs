@@ -30,7 +30,7 @@ use crate::engine;
 use crate::fleet::{Fleet, Phase, Worker};
 use crate::generation::{Generation, Setting};
 use crate::signal::{Order, Received, Signals};
-use crate::{files, journal, pid, upgrade};
+use crate::{files, journal, orphans, pid, upgrade};
 
 /// How long workers of a new configuration may take until they accept connections. The old ones serve meanwhile.
 const READY_WAIT: Duration = Duration::from_secs(60);
@@ -61,6 +61,8 @@ pub struct Master {
     predecessor: Option<Pid>,
     /// In the background, or started by a predecessor: WINCH does not come from a terminal.
     detached: bool,
+    /// Workers of a dead master, to be sent home when ours serve.
+    orphans: Vec<Pid>,
     caller: Caller,
 }
 
@@ -83,6 +85,8 @@ pub struct Start {
     pub predecessor: Option<Pid>,
     /// Whether it is in the background.
     pub detached: bool,
+    /// Workers of a dead master whose sockets it has.
+    pub orphans: Vec<Pid>,
     /// Who waits for it to serve.
     pub caller: Caller,
 }
@@ -101,6 +105,7 @@ pub fn run(setting: Setting, first: Generation, signals: Signals, start: Start) 
         resting: false,
         predecessor: start.predecessor,
         detached: start.detached,
+        orphans: start.orphans,
         caller: start.caller,
     };
     master.try_out(first);
@@ -253,6 +258,7 @@ impl Master {
         } else {
             self.caller.release(self.setting.stderr.as_ref());
             journal::stop_printing();
+            orphans::dismiss(&self.orphans);
         }
         // what only the old configuration has is closed here
         self.current = Some(generation);

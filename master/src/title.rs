@@ -79,6 +79,13 @@ pub fn is_worker(title: &OsStr) -> bool {
     [Program::Uresty, Program::Nginx].iter().any(|program| title == OsStr::new(&program.worker_title()))
 }
 
+/// Whether `title` is that of a master, of whatever name.
+pub fn is_master(title: &[u8]) -> bool {
+    [Program::Uresty, Program::Nginx]
+        .iter()
+        .any(|program| title.starts_with(format!("{}: master process", program.stem()).as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,5 +117,6 @@ mod tests {
         assert!(is_worker(OsStr::new("nginx: worker process")));
         assert!(is_worker(OsStr::new("uresty: worker process")));
         assert!(!is_worker(OsStr::new("/usr/sbin/nginx")));
+        assert!(is_master(b"nginx: master process /usr/sbin/nginx") && !is_master(b"nginx: worker process"));
     }
 }

@@ -7,6 +7,9 @@ use crate::fault::Fault;
 use crate::filter::Chain;
 use crate::request::{Capture, Request};
 
+/// A response of which more waits is sent before it is logged.
+const LOG_AFTER_BYTES: usize = 64 * 1024;
+
 /// The other end of a request.
 #[derive(Default)]
 pub enum Io {
@@ -65,6 +68,19 @@ impl Request {
             Io::H1(_) => crate::connection::write_body(self, chain).await,
             Io::Memory(_) => crate::request::capture_body(self, chain).await,
             Io::None => Ok(()),
+        }
+    }
+
+    /// Sends what is left of a large response, so that the log tells how long that took. Small ones leave with the
+    /// connection's next turn: no client is too slow for the kernel's own buffer.
+    pub(crate) async fn send_before_log(&mut self) {
+        let timeout = net::Timeout::ms(self.http().send_timeout);
+        if let Io::H1(h1) = &mut self.io
+            && !h1.aborted
+            && h1.pending() > LOG_AFTER_BYTES
+            && let Err(fault) = h1.flush(timeout).await
+        {
+            self.log(crate::log::Level::Info, format_args!("{fault}"));
         }
     }
 

@@ -3,7 +3,6 @@
 //! A connection counts from its request's head to its response's end; HTTP/2 streams count one by one. Each request is counted
 //! once, by the first location that has limits.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 
 use ::conf::value::number;
@@ -12,20 +11,21 @@ use shm::LimitConn;
 use shm::limit::conn::{Held, KEY_MAX};
 
 use crate::build::{Builder, Conf, MergeCx, Slot};
-use crate::log::{Level, Text};
+use crate::log::{self, Level, Text};
 use crate::module::{Attach, Module};
-use crate::modules::limit_zone::{self, Key};
+use crate::modules::limit_zone::{self, LimitZone};
 use crate::phase::{Flow, Handler, Phase, Step, order};
 use crate::request::Request;
 use crate::settings;
 use crate::variables::Variable;
+use crate::worker::Worker;
 use crate::zone::{ZoneKind, ZoneRef};
 
 /// The module.
 pub const MODULE: LimitConnections = LimitConnections;
 
 static CONF: Slot<LimitConnConf> = Slot::new();
-static ZONES: Slot<limit_zone::Zones<()>> = Slot::new();
+static ZONES: Slot<limit_zone::Zones<LimitConn, ()>> = Slot::new();
 
 /// See the module's documentation.
 pub struct LimitConnections;
@@ -172,33 +172,32 @@ impl Module for LimitConnections {
         let zones = cx.confs.get(&ZONES);
         let mut counts = Vec::with_capacity(conf.limits.len());
         for limit in conf.limits.iter() {
-            let (key, _) = zones.find(&limit.zone.name)?;
-            counts.push(Counts { key, limit: limit.clone(), memory: OnceCell::new() });
+            counts.push(Counts { zone: zones.find(&limit.zone.name)?, max: limit.max });
         }
         cx.handler(Phase::Preaccess, order::LIMIT_CONN, Rc::new(Check { conf, counts }));
         Ok(())
+    }
+
+    /// What a worker that was killed had counted is taken off by the one that takes its place.
+    fn start(&self, worker: &Rc<Worker>) {
+        let Some(http) = &worker.config.http else { return };
+        for zone in http.get(&ZONES).iter() {
+            if let Err(error) = zone.memory(LimitConn::open).and_then(LimitConn::retire_dead) {
+                log::process(Level::Alert, format_args!("limit_conn_zone \"{}\": {error}", zone.name()));
+            }
+        }
     }
 }
 
 /// One limit, ready to run.
 struct Counts {
-    key: Rc<Key>,
-    limit: Limit,
-    memory: OnceCell<LimitConn>,
+    zone: Rc<LimitZone<LimitConn, ()>>,
+    max: u32,
 }
 
 impl Counts {
-    fn memory(&self) -> shm::Result<&LimitConn> {
-        if let Some(memory) = self.memory.get() {
-            return Ok(memory);
-        }
-        let zone = self.limit.zone.memory().ok_or(shm::Error::Mismatch("the zone is not attached"))?;
-        let opened = LimitConn::open(zone)?;
-        Ok(self.memory.get_or_init(|| opened))
-    }
-
     fn acquire(&self, key: &[u8]) -> shm::Result<Option<Held>> {
-        self.memory()?.acquire(key, self.limit.max)
+        self.zone.memory(LimitConn::open)?.acquire(key, self.max)
     }
 }
 
@@ -215,14 +214,14 @@ impl Handler for Check {
         // dropped on a refusal: a request is counted everywhere or nowhere
         let mut held: Vec<Held> = Vec::with_capacity(self.counts.len());
         for counts in &self.counts {
-            let key = counts.key.template.eval(req);
+            let key = counts.zone.key.template.eval(req);
             if key.is_empty() {
                 continue;
             }
             if key.len() > KEY_MAX {
                 req.log_error(format_args!(
                     "the value of the \"{}\" key is more than {KEY_MAX} bytes: \"{}\"",
-                    counts.key.text,
+                    counts.zone.key.text,
                     Text(&key)
                 ));
                 continue;
@@ -231,7 +230,7 @@ impl Handler for Check {
                 Ok(Some(one)) => held.push(one),
                 Ok(None) => {
                     let dry = if self.conf.dry_run { ", dry run," } else { "" };
-                    let name = &counts.limit.zone.name;
+                    let name = counts.zone.name();
                     req.log(self.conf.level, format_args!("limiting connections{dry} by zone \"{name}\""));
                     return Step::Ready(self.reject(req));
                 }

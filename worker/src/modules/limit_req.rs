@@ -4,7 +4,6 @@
 //! leaked down; one that would lift it above its `burst` is refused. Each request is limited once, by the first location
 //! that has limits.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use shm::limit::req::{Limit as ZoneLimit, Outcome, limit_all};
 use crate::build::{Builder, Conf, MergeCx, Slot};
 use crate::log::{Level, Text};
 use crate::module::{Attach, Module};
-use crate::modules::limit_zone::{self, Key};
+use crate::modules::limit_zone::{self, LimitZone};
 use crate::phase::{Flow, Handler, Phase, Step, order};
 use crate::request::Request;
 use crate::settings;
@@ -27,7 +26,7 @@ use crate::zone::{ZoneKind, ZoneRef};
 pub const MODULE: LimitRequests = LimitRequests;
 
 static CONF: Slot<LimitReqConf> = Slot::new();
-static ZONES: Slot<limit_zone::Zones<Bucket>> = Slot::new();
+static ZONES: Slot<limit_zone::Zones<LimitReq, Rate>> = Slot::new();
 
 /// See the module's documentation.
 pub struct LimitRequests;
@@ -91,10 +90,9 @@ static VARIABLES: &[Variable] =
         true
     })];
 
-/// A zone with the speed at which its buckets leak, in thousandths of a request per second.
-pub struct Bucket {
-    rate: u64,
-}
+/// How fast the buckets of a zone leak, in thousandths of a request per second.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate(u64);
 
 /// One `limit_req`.
 #[derive(Clone)]
@@ -138,7 +136,7 @@ fn zone(cx: &mut Builder, node: &Node) -> Result<()> {
             None => Err(node.error(format!("invalid rate \"{option}\""))),
         })
     })?;
-    limit_zone::bind(cx, node, &ZONES, zone, Bucket { rate })
+    limit_zone::bind(cx, node, &ZONES, zone, Rate(rate))
 }
 
 /// `10r/s` or `30r/m`, in thousandths per second.
@@ -211,8 +209,8 @@ impl Module for LimitRequests {
         let zones = cx.confs.get(&ZONES);
         let mut buckets = Vec::with_capacity(conf.limits.len());
         for limit in conf.limits.iter() {
-            let (key, bucket) = zones.find(&limit.zone.name)?;
-            buckets.push(Buckets { key, rate: bucket.rate, limit: limit.clone(), memory: OnceCell::new() });
+            let zone = zones.find(&limit.zone.name)?;
+            buckets.push(Buckets { zone, burst: limit.burst, delay: limit.delay });
         }
         cx.handler(Phase::Preaccess, order::LIMIT_REQ, Rc::new(Check { conf, buckets }));
         Ok(())
@@ -221,21 +219,9 @@ impl Module for LimitRequests {
 
 /// One limit, ready to run.
 struct Buckets {
-    key: Rc<Key>,
-    rate: u64,
-    limit: Limit,
-    memory: OnceCell<LimitReq>,
-}
-
-impl Buckets {
-    fn memory(&self) -> shm::Result<&LimitReq> {
-        if let Some(memory) = self.memory.get() {
-            return Ok(memory);
-        }
-        let zone = self.limit.zone.memory().ok_or(shm::Error::Mismatch("the zone is not attached"))?;
-        let opened = LimitReq::open(zone)?;
-        Ok(self.memory.get_or_init(|| opened))
-    }
+    zone: Rc<LimitZone<LimitReq, Rate>>,
+    burst: u64,
+    delay: u64,
 }
 
 struct Check {
@@ -254,7 +240,7 @@ impl Handler for Check {
             Ok(Outcome::Passed) => req.context.keep_lasting(Status::Passed),
             Ok(Outcome::Rejected { excess, limit }) => {
                 let (whole, rest) = (excess / 1000, excess % 1000);
-                let name = &self.buckets[limit].limit.zone.name;
+                let name = self.buckets[limit].zone.name();
                 req.log(
                     self.conf.level,
                     format_args!("limiting requests{dry}, excess: {whole}.{rest:03} by zone \"{name}\""),
@@ -263,7 +249,7 @@ impl Handler for Check {
             }
             Ok(Outcome::Delayed { ms, excess, limit }) => {
                 let (whole, rest) = (excess / 1000, excess % 1000);
-                let name = &self.buckets[limit].limit.zone.name;
+                let name = self.buckets[limit].zone.name();
                 req.log(
                     limit_zone::below(self.conf.level),
                     format_args!("delaying request{dry}, excess: {whole}.{rest:03}, by zone \"{name}\""),
@@ -290,11 +276,11 @@ impl Check {
         let mut ends = Vec::with_capacity(self.buckets.len());
         for buckets in &self.buckets {
             let start = keys.len();
-            buckets.key.template.append(req, &mut keys);
+            buckets.zone.key.template.append(req, &mut keys);
             if keys.len() - start > shm::limit::req::KEY_MAX {
                 req.log_error(format_args!(
                     "the value of the \"{}\" key is more than {} bytes: \"{}\"",
-                    buckets.key.text,
+                    buckets.zone.key.text,
                     shm::limit::req::KEY_MAX,
                     Text(&keys[start..])
                 ));
@@ -304,11 +290,11 @@ impl Check {
         let mut limits = Vec::with_capacity(self.buckets.len());
         for (buckets, (start, end)) in self.buckets.iter().zip(ends) {
             limits.push(ZoneLimit {
-                zone: buckets.memory()?,
+                zone: buckets.zone.memory(LimitReq::open)?,
                 key: &keys[start..end],
-                rate: buckets.rate,
-                burst: buckets.limit.burst,
-                delay: buckets.limit.delay,
+                rate: buckets.zone.with.0,
+                burst: buckets.burst,
+                delay: buckets.delay,
             });
         }
         // the clock all workers share, which never goes back

@@ -1,5 +1,7 @@
-//! What the zones of `limit_req` and `limit_conn` have in common: a key, a name, a size.
+//! What the zones of `limit_req` and `limit_conn` have in common: a key, a name, a size, and memory that a worker opens once
+//! however many locations refer to it.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use ::conf::value::size;
@@ -18,28 +20,58 @@ pub struct Key {
     pub text: Box<str>,
 }
 
-/// The zones of one module: name, key and what the module keeps with it.
-pub struct Zones<T>(Vec<(ZoneRef, Rc<Key>, Rc<T>)>);
+/// One zone: its key, its memory seen as `M`, and what else its directive said.
+pub struct LimitZone<M, T> {
+    zone: ZoneRef,
+    /// What is counted for.
+    pub key: Key,
+    /// What else was said.
+    pub with: T,
+    memory: OnceCell<M>,
+}
 
-impl<T> Default for Zones<T> {
+impl<M, T> LimitZone<M, T> {
+    /// The zone's name.
+    pub fn name(&self) -> &str {
+        &self.zone.name
+    }
+
+    /// The zone's memory, opened with `open` on first use.
+    pub fn memory(&self, open: fn(&shm::Zone) -> shm::Result<M>) -> shm::Result<&M> {
+        if let Some(memory) = self.memory.get() {
+            return Ok(memory);
+        }
+        let zone = self.zone.memory().ok_or(shm::Error::Mismatch("the zone is not attached"))?;
+        let opened = open(zone)?;
+        Ok(self.memory.get_or_init(|| opened))
+    }
+}
+
+/// The zones of one module.
+pub struct Zones<M, T>(Vec<Rc<LimitZone<M, T>>>);
+
+impl<M, T> Default for Zones<M, T> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<T: 'static> Conf for Zones<T> {
+impl<M: 'static, T: 'static> Conf for Zones<M, T> {
     fn merge(&mut self, _outer: &Self, _cx: &mut MergeCx<'_>) -> Result<()> {
         Ok(())
     }
 }
 
-impl<T> Zones<T> {
+impl<M, T> Zones<M, T> {
     /// The zone called `name`, which some limit refers to.
-    pub fn find(&self, name: &str) -> Result<(Rc<Key>, Rc<T>)> {
-        let found = self.0.iter().find(|(zone, ..)| &*zone.name == name);
-        let (_, key, with) =
-            found.ok_or_else(|| Error::new(format!("zero size shared memory zone \"{name}\"")))?;
-        Ok((Rc::clone(key), Rc::clone(with)))
+    pub fn find(&self, name: &str) -> Result<Rc<LimitZone<M, T>>> {
+        let found = self.0.iter().find(|zone| zone.name() == name);
+        found.map(Rc::clone).ok_or_else(|| Error::new(format!("zero size shared memory zone \"{name}\"")))
+    }
+
+    /// All zones.
+    pub fn iter(&self) -> impl Iterator<Item = &Rc<LimitZone<M, T>>> {
+        self.0.iter()
     }
 }
 
@@ -97,22 +129,21 @@ pub fn no_zone(node: &Node) -> Error {
 }
 
 /// Binds a declared zone to the key that stands first in `node`.
-pub fn bind<T: 'static>(
+pub fn bind<M: 'static, T: 'static>(
     cx: &mut Builder,
     node: &Node,
-    slot: &Slot<Zones<T>>,
+    slot: &Slot<Zones<M, T>>,
     zone: ZoneRef,
     with: T,
 ) -> Result<()> {
     let template = Template::parse(cx, node, node.first())?;
     let zones = &mut cx.http_conf(slot).0;
-    if let Some((_, key, _)) = zones.iter().find(|(other, ..)| other.name == zone.name) {
+    if let Some(other) = zones.iter().find(|other| other.name() == &*zone.name) {
         let directive = node.name.text();
-        return Err(
-            node.error(format!("{directive} \"{}\" is already bound to key \"{}\"", zone.name, key.text))
-        );
+        let text = format!("{directive} \"{}\" is already bound to key \"{}\"", zone.name, other.key.text);
+        return Err(node.error(text));
     }
     let key = Key { template, text: node.first().into() };
-    zones.push((zone, Rc::new(key), Rc::new(with)));
+    zones.push(Rc::new(LimitZone { zone, key, with, memory: OnceCell::new() }));
     Ok(())
 }

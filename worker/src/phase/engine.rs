@@ -306,6 +306,7 @@ fn enter(req: &mut Request, location: Rc<Location>) {
 
 /// The log phase: every handler runs, whatever they answer.
 async fn log(req: &mut Request) {
+    req.send_before_log().await;
     let location = Rc::clone(&req.location);
     let mut after = None;
     while let Some((order, handler)) = location.handlers.next(Phase::Log, after) {

@@ -18,6 +18,7 @@ struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static CALLS: AtomicU64 = AtomicU64::new(0);
+static MESSAGES: AtomicU64 = AtomicU64::new(0);
 
 // SAFETY: passes everything through to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
@@ -74,7 +75,6 @@ fn cpu_us() -> u64 {
 }
 
 fn serve(driver: DriverChoice, with_grace: bool) {
-    static MESSAGES: AtomicU64 = AtomicU64::new(0);
     net::run(RingOptions { driver, ..Default::default() }, |_| async move {
         net::cpu::set_affinity(&net::cpu::available().unwrap()[..1]).unwrap();
         let (listener, port) = listen();
@@ -151,12 +151,14 @@ fn load(port: u16, connections: usize, seconds: u64) {
                     let result;
                     (result, buf) = stream.recv(buf, Timeout::NEVER).await;
                     result.unwrap();
+                    MESSAGES.fetch_add(1, Relaxed);
                 }
             });
         }
         while net::live_tasks() > 0 {
             net::sleep(Duration::from_millis(50)).await;
         }
+        println!("{} messages", MESSAGES.load(Relaxed));
     })
     .unwrap();
 }

@@ -80,6 +80,7 @@ pub fn live(fd: RawFd) -> ExitCode {
     journal::open_early(birth.early_log.as_deref());
     let program = Program::of(OsStr::new(&birth.boot.program));
     identity::name(program.name());
+    title::prepare(program);
     birth.limits.apply(journal::alert);
     if let Err(errno) = identity::pin(&birth.boot.cpu_mask) {
         journal::alert(format_args!("sched_setaffinity() failed ({})", conf::error::errno(&errno.into())));

@@ -2,5 +2,20 @@
 
 use worker::module::Module;
 
-/// Every module, in the order in which they see the configuration.
-pub static ALL: &[&dyn Module] = worker::modules::ALL;
+use crate::title;
+
+/// Every module, in the order in which they see the configuration: those of the worker crate, and what the program
+/// itself does in a worker.
+pub static ALL: &[&dyn Module] = &LIST;
+
+const WORKER: usize = worker::modules::ALL.len();
+
+static LIST: [&dyn Module; WORKER + 1] = {
+    let mut list: [&dyn Module; WORKER + 1] = [&title::Draining; WORKER + 1];
+    let mut i = 0;
+    while i < WORKER {
+        list[i] = worker::modules::ALL[i];
+        i += 1;
+    }
+    list
+};

@@ -3,8 +3,15 @@
 //! The program follows the name it is called by: a symbolic link `nginx` or `openresty` makes it look for
 //! `conf/nginx.conf` and title its processes as nginx does, because tools (`pgrep`, monitoring, tests) look for them.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::rc::Rc;
+
+use worker::module::Module;
+use worker::worker::Worker;
+
+use crate::spawn::TitleMemory;
 
 /// Who the program is, by its first argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +75,41 @@ impl Program {
     /// The title of a worker.
     pub fn worker_title(self) -> String {
         format!("{}: worker process", self.stem())
+    }
+
+    /// The title of a worker that was told to quit.
+    pub fn draining_title(self) -> String {
+        format!("{} is shutting down", self.worker_title())
+    }
+}
+
+thread_local! {
+    /// Where a worker's title stands, and the title for when it shuts down.
+    static LATER: RefCell<Option<(TitleMemory, String)>> = const { RefCell::new(None) };
+}
+
+/// Prepares the title a worker gets when it shuts down. Called at its very beginning.
+pub fn prepare(program: Program) {
+    LATER.set(TitleMemory::claim().map(|memory| (memory, program.draining_title())));
+}
+
+/// Shows in `ps` that a worker shuts down: those who wait for the end of a reload look for it.
+pub struct Draining;
+
+impl Module for Draining {
+    fn name(&self) -> &'static str {
+        "uresty_title_module"
+    }
+
+    fn start(&self, worker: &Rc<Worker>) {
+        let Some((memory, title)) = LATER.take() else { return };
+        let worker = Rc::clone(worker);
+        net::spawn(async move {
+            while !worker.is_draining() {
+                worker.changed.notified().await;
+            }
+            memory.set(OsStr::new(&title));
+        });
     }
 }
 

@@ -29,6 +29,7 @@ mod pages;
 pub mod phase;
 pub mod regex;
 pub mod request;
+pub mod resolver;
 pub mod script;
 pub mod syslog;
 pub mod temp;

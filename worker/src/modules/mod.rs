@@ -22,6 +22,7 @@ pub mod proxy_protocol;
 pub mod random_index;
 pub mod range;
 pub mod realip;
+pub mod resolver;
 pub mod rewrite;
 pub mod ssl;
 pub mod static_file;
@@ -48,6 +49,7 @@ pub const ALL: &[&dyn Module] = &[
     &ssl::MODULE,
     &gzip::MODULE,
     &gunzip::MODULE,
+    &resolver::MODULE,
     &upstream::MODULE,
     &access::MODULE,
     &auth_basic::MODULE,

@@ -28,7 +28,31 @@ impl fmt::Display for ResolveError {
     }
 }
 
+impl ResolveError {
+    /// The name server failed.
+    pub const SERVFAIL: u32 = 2;
+    /// There is no such name, or it has no address.
+    pub const NXDOMAIN: u32 = 3;
+    /// Nothing was heard in time (`ETIMEDOUT`).
+    pub const TIMED_OUT: u32 = 110;
+
+    /// The error of a response code or of [`Self::TIMED_OUT`].
+    pub fn of_code(code: u32) -> Self {
+        let text = match code {
+            1 => "Format error",
+            Self::SERVFAIL => "Server failure",
+            Self::NXDOMAIN => "Host not found",
+            4 => "Unimplemented",
+            5 => "Operation refused",
+            Self::TIMED_OUT => "Operation timed out",
+            _ => "Unknown error",
+        };
+        Self { code, text: text.into() }
+    }
+}
+
 /// The resolver of the request's location; `None`: there is no `resolver` directive.
-pub fn resolver(_req: &Request) -> Option<Rc<dyn Resolve>> {
-    None
+pub fn resolver(req: &Request) -> Option<Rc<dyn Resolve>> {
+    let located = req.location.confs.get(&crate::modules::resolver::CONF).located.as_ref()?;
+    Some(Rc::clone(located) as Rc<dyn Resolve>)
 }

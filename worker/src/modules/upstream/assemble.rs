@@ -1,13 +1,15 @@
 //! From what `upstream` blocks say to groups, and their life in a worker.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use conf::{Error, Result, Span};
 
-use super::{CONF, GROUPS, UpstreamConf, keepalive};
+use super::{CONF, GROUPS, UpstreamConf, dynamic, keepalive};
 use crate::balance::{Group, RoundRobin, Seed};
 use crate::build::{Builder, Conf, LevelKind, MergeCx};
 use crate::log::{self, Level};
+use crate::modules::resolver;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 use crate::zone::{GroupRoom, ZoneRef};
@@ -38,6 +40,9 @@ pub(super) fn declare(cx: &mut Builder) -> Result<()> {
         let LevelKind::Upstream(name) = level.kind.clone() else { continue };
         let span = level.span.clone();
         let conf = std::mem::take(level.conf(&CONF));
+        let mut resolver = level.conf(&resolver::CONF).resolver.is_set();
+        resolver |= cx.level_mut().children[http].conf(&resolver::CONF).resolver.is_set();
+        check(&name, &span, &conf, resolver)?;
         assemble(cx, &name, &span, conf, &mut groups)?;
     }
     *cx.level_mut().children[http].conf(&GROUPS) = groups;
@@ -51,7 +56,6 @@ fn assemble(
     mut conf: UpstreamConf,
     groups: &mut Groups,
 ) -> Result<()> {
-    check(name, span, &conf)?;
     let keepalive = keepalive::settings(&conf);
     let (method, seed) = conf.method.take().unwrap_or_else(|| (Box::new(RoundRobin), Seed::None));
     let sticky = conf.sticky.take().filter(|_| !conf.sticky_replaced);
@@ -71,7 +75,7 @@ fn assemble(
     cx.upstreams.add(span, Rc::new(Upstream::new(name, group, keepalive)))
 }
 
-fn check(name: &str, span: &Span, conf: &UpstreamConf) -> Result<()> {
+fn check(name: &str, span: &Span, conf: &UpstreamConf, resolver: bool) -> Result<()> {
     let dynamic = conf.servers.iter().any(|server| server.dynamic.is_some());
     if dynamic && conf.zone.is_none() {
         // nginx gives the place behind the upstream and goes on
@@ -80,6 +84,10 @@ fn check(name: &str, span: &Span, conf: &UpstreamConf) -> Result<()> {
         );
         return Err(Error::without_place(text));
     }
+    if dynamic && !resolver {
+        let text = format!("no resolver defined to resolve names at run time in upstream \"{name}\"");
+        return Err(Error::at(span, text));
+    }
     if conf.servers.iter().all(|server| server.backup) {
         return Err(Error::at(span, format!("no servers in upstream \"{name}\"")));
     }
@@ -87,8 +95,8 @@ fn check(name: &str, span: &Span, conf: &UpstreamConf) -> Result<()> {
 }
 
 impl Groups {
-    /// Moves the groups' numbers to their zones.
-    pub(super) fn start(&self, _worker: &Rc<Worker>) {
+    /// Moves the groups' numbers to their zones and begins to resolve names.
+    pub(super) fn start(&self, worker: &Rc<Worker>) {
         for (group, zone) in &self.zoned {
             let opened = match zone.memory() {
                 Some(memory) => group.open(memory).map_err(|error| error.to_string()),
@@ -97,7 +105,26 @@ impl Groups {
             if let Err(error) = opened {
                 let text = format_args!("upstream zone \"{}\" cannot be used: {error}", zone.name);
                 log::process(Level::Alert, text);
+                continue;
             }
+            if worker.slot == dynamic::SLOT {
+                resolve(group, worker);
+            }
+        }
+    }
+}
+
+/// Starts a task for each name of `group`.
+fn resolve(group: &Rc<Group>, worker: &Rc<Worker>) {
+    let upstreams = &worker.config.upstreams;
+    let Some((_, confs)) = upstreams.iter().find(|(name, _)| **name == *group.name) else { return };
+    let conf = confs.get(&resolver::CONF);
+    let Some(resolver) = conf.resolver.as_ref() else { return };
+    let limit = Duration::from_millis(*conf.timeout.get());
+    for (origin, server) in group.servers.iter().enumerate() {
+        if server.dynamic.is_some() {
+            let (group, resolver, worker) = (Rc::clone(group), Rc::clone(resolver), Rc::clone(worker));
+            net::spawn(dynamic::keep(group, origin, resolver, limit, worker));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! their numbers there, and names are resolved from then on.
 
 mod assemble;
+mod dynamic;
 mod keepalive;
 mod methods;
 mod server;

@@ -1,6 +1,6 @@
 //! The worker process as its connections see it: counters, pools, draining.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 
 use net::Stream;
@@ -37,6 +37,7 @@ pub struct Worker {
     // a request is large and lives in connection tasks: passed around by pointer, reused with its buffers
     #[allow(clippy::vec_box)]
     requests: RefCell<Vec<Box<Request>>>,
+    nobody: OnceCell<Rc<Connection>>,
     idle: RefCell<Idle>,
     this: Weak<Worker>,
 }
@@ -62,6 +63,7 @@ impl Worker {
             draining: Cell::new(false),
             next_connection: Cell::new(1),
             requests: RefCell::new(Vec::new()),
+            nobody: OnceCell::new(),
             idle: RefCell::default(),
             this: this.clone(),
         })
@@ -100,12 +102,26 @@ impl Worker {
 
     /// Takes a request back.
     pub fn recycle(&self, mut req: Box<Request>) {
-        req.reset();
         req.io = Io::None;
-        let mut kept = self.requests.borrow_mut();
-        if kept.len() < REQUESTS_KEPT {
-            kept.push(req);
+        if self.requests.borrow().len() >= REQUESTS_KEPT {
+            return;
         }
+        // a request that is kept must not keep its connection open
+        let Some(nobody) = self.nobody(&req.conn) else { return };
+        req.conn = nobody;
+        req.client = Rc::clone(&req.conn.client);
+        req.reset();
+        self.requests.borrow_mut().push(req);
+    }
+
+    /// The connection of requests that have none.
+    fn nobody(&self, like: &Connection) -> Option<Rc<Connection>> {
+        if let Some(nobody) = self.nobody.get() {
+            return Some(Rc::clone(nobody));
+        }
+        let (stream, _) = Stream::pair().ok()?;
+        let nobody = Connection::nobody(stream, Rc::clone(&like.listening));
+        Some(Rc::clone(self.nobody.get_or_init(|| Rc::new(nobody))))
     }
 
     /// Registers `stream` as idle until the result is dropped.

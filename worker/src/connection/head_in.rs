@@ -10,6 +10,7 @@ use shm::counter::Status;
 use super::Connection;
 use crate::config::Server;
 use crate::counters::Stage;
+use crate::log::Level;
 use crate::modules::http;
 use crate::request::Request;
 
@@ -21,6 +22,8 @@ pub(super) enum HeadIn {
     Idle,
     /// The client closed, reset, or was too slow without having sent anything.
     Closed,
+    /// The client closed or reset in the middle of a head.
+    CutOff,
     /// The client was too slow in the middle of a head.
     TimedOut,
     /// The head is refused.
@@ -80,7 +83,11 @@ pub(super) async fn read_head(
         let (result, buf) = received;
         req.io.h1().inbuf = buf;
         match result {
-            Ok(Received::Bytes(0)) => return HeadIn::Closed,
+            Ok(Received::Bytes(0)) if begun => return HeadIn::CutOff,
+            Ok(Received::Bytes(0)) => {
+                log_end(req);
+                return HeadIn::Closed;
+            }
             Ok(Received::Bytes(_)) => {}
             Ok(Received::Idle) if !begun => {
                 req.io.h1().inbuf = Buf::new();
@@ -88,8 +95,25 @@ pub(super) async fn read_head(
             }
             Ok(Received::Idle) => {}
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut && begun => return HeadIn::TimedOut,
+            Err(_) if begun => return HeadIn::CutOff,
             Err(_) => return HeadIn::Closed,
         }
+    }
+}
+
+/// Says that the client ended a connection on which nothing was going on.
+fn log_end(req: &Request) {
+    if req.worker.is_draining() {
+        // it was this worker that ended it
+    } else if req.conn.requests.get() > 0 {
+        let log = &req.http().error_log;
+        if log.enabled(Level::Info) {
+            let client = &req.conn.client.text;
+            let message = format_args!("client {client} closed keepalive connection");
+            log.write(Level::Info, Some(req.conn.number), message, None);
+        }
+    } else {
+        req.conn.log(Level::Info, format_args!("client closed connection while waiting for request"));
     }
 }
 

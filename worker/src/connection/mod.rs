@@ -21,6 +21,9 @@ pub(crate) use h1::receive_body;
 pub(crate) use head_out::write_head;
 pub(crate) use write::write_body;
 
+use crate::log::Level;
+use crate::modules::http;
+
 /// What all requests of one connection share.
 pub struct Connection {
     /// Serial number of the connection in this worker, printed as `*N` in logs.
@@ -43,6 +46,43 @@ pub struct Connection {
     pub requests: Cell<u64>,
     /// When it was accepted.
     pub accepted: net::Tick,
+}
+
+impl Connection {
+    /// A connection with nobody at its other end.
+    pub(crate) fn nobody(stream: net::Stream, listening: Rc<Listening>) -> Self {
+        Self {
+            number: 0,
+            stream,
+            client: Rc::new(ClientAddr::new(net::Addr::unix(""))),
+            proxied: None,
+            early: Cell::default(),
+            local: net::Addr::unix(""),
+            listening,
+            secure: false,
+            requests: Cell::new(0),
+            accepted: net::now(),
+        }
+    }
+
+    /// Logs what happens outside of requests, to the log of the address's default server.
+    pub(crate) fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
+        log_outside(&self.listening, self.number, &self.client, level, message);
+    }
+}
+
+fn log_outside(
+    listening: &Listening,
+    number: u64,
+    client: &ClientAddr,
+    level: Level,
+    message: std::fmt::Arguments<'_>,
+) {
+    let log = &listening.servers.default.root.confs.get(&http::LOCATION).error_log;
+    if log.enabled(level) {
+        let message = format_args!("{message}, client: {}, server: {}", client.text, listening.spec.addr);
+        log.write(level, Some(number), message, None);
+    }
 }
 
 /// A client's address with its text.

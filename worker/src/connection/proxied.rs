@@ -3,8 +3,8 @@
 use net::proxy_protocol::{self, Parsed, Proxied};
 use net::{Buf, Stream, Timeout};
 
-use super::ClientAddr;
 use super::accept::Listening;
+use super::{ClientAddr, log_outside};
 use crate::log::Level;
 use crate::modules::http;
 
@@ -17,14 +17,7 @@ pub(super) async fn read_header(
 ) -> Option<(Option<Proxied>, Buf)> {
     let server = &listening.servers.default;
     let log = |level: Level, what: &dyn std::fmt::Display| {
-        let log = &server.root.confs.get(&http::LOCATION).error_log;
-        if log.enabled(level) {
-            let place = format_args!(
-                "{what} while reading PROXY protocol, client: {}, server: {}",
-                client.text, listening.spec.addr
-            );
-            log.write(level, Some(number), place, None);
-        }
+        log_outside(listening, number, client, level, format_args!("{what} while reading PROXY protocol"));
     };
     let until = net::now().0 + server.confs.get(&http::SERVER).client_header_timeout;
     let mut buf = Buf::with_capacity(proxy_protocol::MAX_HEADER);

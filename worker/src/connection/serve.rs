@@ -65,7 +65,11 @@ pub(super) async fn connection(
         let idle = worker.idle(&conn.stream);
         let readable = conn.stream.readable(Timeout::ms(wait_ms)).await;
         drop(idle);
-        if readable.is_err() {
+        if let Err(error) = readable {
+            if conn.requests.get() == 0 && error.kind() == std::io::ErrorKind::TimedOut {
+                let text = "client timed out (110: Connection timed out) while waiting for request";
+                conn.log(Level::Info, format_args!("{text}"));
+            }
             return;
         }
     }
@@ -118,7 +122,7 @@ async fn busy(worker: &Rc<Worker>, conn: &Rc<Connection>, mut wait_ms: u64) -> S
         match &head {
             HeadIn::Idle => break Spell::Idle(wait_ms),
             HeadIn::Closed => break Spell::Close,
-            HeadIn::Request | HeadIn::Refused(_) | HeadIn::TimedOut => {
+            HeadIn::Request | HeadIn::Refused(_) | HeadIn::TimedOut | HeadIn::CutOff => {
                 worker.counters.request();
                 stage.becomes(Status::Writing);
             }
@@ -127,6 +131,10 @@ async fn busy(worker: &Rc<Worker>, conn: &Rc<Connection>, mut wait_ms: u64) -> S
             HeadIn::Refused(error) => refuse(&mut req, conn, &error).await,
             HeadIn::TimedOut => {
                 time_out(&mut req, conn).await;
+                break Spell::Close;
+            }
+            HeadIn::CutOff => {
+                cut_off(&mut req, conn).await;
                 break Spell::Close;
             }
             _ => {
@@ -222,6 +230,17 @@ async fn time_out(req: &mut Request, conn: &Rc<Connection>) {
         // nothing can be done if even that fails
         let _ = conn.stream.set_linger_reset();
     }
+}
+
+/// The client went away in the middle of its head: nobody is there to be answered, but it is logged.
+async fn cut_off(req: &mut Request, conn: &Rc<Connection>) {
+    req.begin_refused(conn);
+    req.log(
+        Level::Info,
+        format_args!("client prematurely closed connection while reading client request headers"),
+    );
+    req.out.status = 400;
+    phase::run_refused(req, Flow::Close).await;
 }
 
 impl Request {

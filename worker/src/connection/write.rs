@@ -136,7 +136,11 @@ async fn pace(req: &mut Request, wanted: usize) -> Result<usize, Fault> {
     let timeout = Timeout::ms(req.http().send_timeout);
     req.io.h1().flush(timeout).await?;
     let over = (sent - after) - rate.saturating_mul(elapsed_s);
-    req.pause(Duration::from_millis((over * 1000 / rate).max(1) + 1)).await?;
+    let wait = Duration::from_millis((over * 1000 / rate).max(1) + 1);
+    req.pause(wait).await.map_err(|fault| Fault {
+        text: format!("{fault} while sending response to client").into(),
+        ..fault
+    })?;
     let slice = usize::try_from(rate).unwrap_or(wanted).max(1);
     Ok(wanted.min(slice))
 }

@@ -38,7 +38,8 @@ impl Caller {
             ForkResult::Child => {
                 nix::unistd::setsid()
                     .map_err(|errno| format!("setsid() failed ({})", describe(errno.into())))?;
-                nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+                // the caller's is no business of a server; nginx takes 0 and names the rights of every file
+                nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
                 let null = OpenOptions::new().read(true).write(true).open("/dev/null");
                 let null =
                     null.map_err(|error| format!("open(\"/dev/null\") failed ({})", describe(error)))?;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
@@ -10,6 +11,9 @@ use conf::error::errno;
 
 /// The most bytes of a pid file that are read: nginx's NGX_INT64_LEN + 2.
 const BYTES_MAX: u64 = 22;
+
+/// Everybody may read it.
+const MODE: u32 = 0o644;
 
 /// The file's name while a new binary runs beside the old one.
 pub fn old(path: &Path) -> PathBuf {
@@ -20,7 +24,7 @@ pub fn old(path: &Path) -> PathBuf {
 
 /// Writes this process's id.
 pub fn write(path: &Path) -> Result<(), String> {
-    let written = OpenOptions::new().write(true).create(true).truncate(true).open(path);
+    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path);
     let written = written.and_then(|mut file| writeln!(file, "{}", std::process::id()));
     written.map_err(|error| failed("open()", path, &error))
 }

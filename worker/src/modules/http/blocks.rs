@@ -126,7 +126,12 @@ pub(super) fn server_name(cx: &mut Builder, node: &Node) -> Result<()> {
         if shown.contains('/') && !shown.starts_with('~') {
             cx.warn(node.warning(format!("server name \"{shown}\" has suspicious symbols")));
         }
-        names.push((shown.to_ascii_lowercase().into_boxed_str(), name));
+        // patterns keep their case; `.example.com` is called `example.com`
+        let display = match &name {
+            ServerName::Regex(_) => shown,
+            _ => shown.strip_prefix('.').unwrap_or(&shown).to_ascii_lowercase(),
+        };
+        names.push((display.into_boxed_str(), name));
     }
     let set = cx.server_conf(&SERVER).set.server_names.or_insert_with(|| Rc::from([]));
     *set = set.iter().cloned().chain(names).collect();

@@ -234,7 +234,6 @@ impl Request {
             return Ok(());
         }
         self.body.discarded = true;
-        self.body.expect_tested = true;
         crate::connection::discard_body(self).await
     }
 

@@ -4,31 +4,35 @@ use std::time::Duration;
 
 use net::{Buf, Timeout};
 
-use crate::fault::Fault;
+use super::h1::answer_expectation;
+use crate::fault::{Fault, Kind, Side};
 use crate::request::Request;
 
-/// Consumes what of the body is here already. If that is not all, the connection will linger and close: waiting for
-/// bytes that nobody wants would hold the response back.
+/// Consumes what of the body is here already. What is not is left to [`drain`] behind the response: waiting for bytes that
+/// nobody wants would hold it back.
 pub(crate) async fn discard_body(req: &mut Request) -> Result<(), Fault> {
+    // as in nginx a client that waits is told to send even what is thrown away, unless an error is the answer
+    answer_expectation(req).await?;
     let h1 = req.io.h1();
     while !h1.inbuf.is_empty() && !h1.decoder.is_end() {
-        let Ok(decoded) = h1.decoder.decode(&h1.inbuf) else {
-            req.keepalive = false;
-            return Ok(());
-        };
+        let decoded = h1.decoder.decode(&h1.inbuf).map_err(|error| {
+            let text = format!("client sent invalid chunked body: {error}");
+            Fault::new(Side::Client, Kind::Protocol, 400, text)
+        })?;
         h1.inbuf.consume(decoded.consumed);
     }
     Ok(())
 }
 
-/// Reads on behind the response until the body has ended, within the lingering limits. `true`: the connection is at
-/// the start of a new request.
+/// Sends the response and reads on behind it until the body has ended, within the lingering limits. `true`: the connection
+/// is at the start of a new request; responses to pipelined requests may still wait to be sent together.
 pub(crate) async fn drain(req: &mut Request) -> bool {
     if req.io.h1().decoder.is_end() {
         return true;
     }
     let conf = req.http();
     let (total, idle) = (conf.lingering_time, conf.lingering_timeout);
+    let send_timeout = Timeout::ms(conf.send_timeout);
     let until = net::now().0.saturating_add(total);
     loop {
         let now = net::now().0;
@@ -40,6 +44,10 @@ pub(crate) async fn drain(req: &mut Request) -> bool {
             return false;
         }
         if h1.inbuf.is_empty() {
+            // the client may send the rest only when it has seen the response
+            if h1.flush(send_timeout).await.is_err() {
+                return false;
+            }
             let buf = Buf::with_capacity(DISCARD_BYTES);
             let stream = h1.stream.clone();
             let (result, buf) = stream.recv(buf, Timeout::ms(idle.min(until - now))).await;

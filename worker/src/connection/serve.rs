@@ -187,10 +187,10 @@ async fn finish(req: &mut Request) -> bool {
         }
         return false;
     }
-    let unread = !h1.decoder.is_end() || !h1.inbuf.is_empty();
+    let body_ended = h1.decoder.is_end();
     let wanted = match linger_mode {
         LingeringClose::Off => false,
-        LingeringClose::On => req.lingering || unread,
+        LingeringClose::On => (req.lingering && !body_ended) || !h1.inbuf.is_empty(),
         LingeringClose::Always => true,
     };
     if wanted {

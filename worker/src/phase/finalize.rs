@@ -134,6 +134,7 @@ fn target(req: &mut Request, page: &ErrorPage) -> Option<Jump> {
 
 /// Sends the built-in page of `status` (the status line shows `err_status`).
 async fn built_in(req: &mut Request, status: u16) -> Finalized {
+    req.body.expect_tested = true;
     if let Err(fault) = req.discard_body().await {
         req.keepalive = false;
         req.log(crate::log::Level::Info, format_args!("{fault}"));

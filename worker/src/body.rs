@@ -169,6 +169,14 @@ impl Request {
         Ok(chunk)
     }
 
+    /// Whether the next piece of the body has yet to be received.
+    pub(crate) fn body_is_waited_for(&self) -> bool {
+        match &self.io {
+            crate::io::Io::H1(h1) => h1.inbuf.is_empty() && !h1.decoder.is_end(),
+            _ => false,
+        }
+    }
+
     fn check_body_size(&self) -> Result<(), Fault> {
         let limit = self.http().client_max_body_size;
         if limit > 0 && self.body.received > limit && !self.internal && self.body.declared.is_none() {

@@ -84,6 +84,14 @@ impl Request {
         }
     }
 
+    /// Copies the end of a small body behind what waits to be sent; `false`: it must be written as a chain.
+    pub(crate) fn write_copied(&mut self, bytes: &[u8], last: bool) -> bool {
+        match &mut self.io {
+            Io::H1(_) => crate::connection::write_copied(self, bytes, last),
+            Io::Memory(_) | Io::None => false,
+        }
+    }
+
     /// The next piece of the request body as it comes from the client; `None` at its end.
     pub(crate) async fn receive_body(&mut self) -> Result<Option<Bytes>, Fault> {
         match &mut self.io {

@@ -59,6 +59,12 @@ impl Request {
         }
     }
 
+    /// Sends the end of a small body by copying it behind the head, if nothing must look at it and it is small enough;
+    /// `false`: nothing was done.
+    pub(crate) fn output_copied(&mut self, bytes: &[u8], last: bool) -> bool {
+        self.filters.is_none() && !self.header_only && self.write_copied(bytes, last)
+    }
+
     async fn output_filtered(
         &mut self,
         filters: &FilterChain,
@@ -149,7 +155,11 @@ impl Request {
     }
 
     /// Decides the content type by the extension of the URI, as `types` and `default_type` say.
+    /// One that came along with an `X-Accel-Redirect` stays.
     pub fn set_content_type_by_extension(&mut self) {
+        if !self.out.content_type.is_empty() {
+            return;
+        }
         let location = Rc::clone(&self.location);
         let conf = location.confs.get(&crate::modules::http::LOCATION);
         let found = conf.types.find(self.extension()).unwrap_or(&conf.default_type);

@@ -100,6 +100,11 @@ impl Spill {
         }
     }
 
+    /// Starts over: what was written is not needed any more.
+    pub fn rewind(&mut self) {
+        self.file.len = 0;
+    }
+
     /// Bytes written so far.
     pub fn len(&self) -> u64 {
         self.file.len

@@ -323,6 +323,38 @@ impl Headers {
         }
     }
 
+    /// Appends the fields for which `keep` is true to `out` as they go over the wire: neighbours in one copy.
+    pub fn write_where(&self, out: &mut Vec<u8>, mut keep: impl FnMut(Option<Known>, &[u8], &[u8]) -> bool) {
+        let mut run = 0..0;
+        for entry in &self.list {
+            if !keep(entry.known, &self.buf[entry.name()], &self.buf[entry.value()]) {
+                continue;
+            }
+            let line = entry.line();
+            if line.start != run.end {
+                out.extend_from_slice(&self.buf[run]);
+                run = line.clone();
+            }
+            run.end = line.end;
+        }
+        out.extend_from_slice(&self.buf[run]);
+    }
+
+    /// Adds the fields of `other` for which `keep` is true behind the others, in their order.
+    pub fn append_where(
+        &mut self,
+        other: &Headers,
+        mut keep: impl FnMut(Option<Known>, &[u8], &[u8]) -> bool,
+    ) {
+        for entry in &other.list {
+            if keep(entry.known, &other.buf[entry.name()], &other.buf[entry.value()]) {
+                let at = self.end();
+                self.buf.extend_from_slice(&other.buf[entry.line()]);
+                self.enlist(Entry { at, ..*entry });
+            }
+        }
+    }
+
     /// Becomes a copy of `other`, using its own memory again.
     pub fn copy_from(&mut self, other: &Headers) {
         self.buf.clone_from(&other.buf);
@@ -400,6 +432,32 @@ fn append_escaped(buf: &mut Vec<u8>, bytes: &[u8], is_unsafe: fn(u8) -> bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_are_chosen_and_keep_their_order() {
+        let mut all = Headers::new();
+        for (name, value) in
+            [("Host", "a"), ("X-One", "1"), ("Connection", "close"), ("X-Two", "2"), ("Date", "d")]
+        {
+            all.push(name.as_bytes(), value.as_bytes());
+        }
+        all.remove(b"X-One");
+        let keep = |known: Option<Known>, _: &[u8], _: &[u8]| known != Some(Known::Connection);
+        let mut out = b"GET\r\n".to_vec();
+        all.write_where(&mut out, keep);
+        assert_eq!(out, b"GET\r\nHost: a\r\nX-Two: 2\r\nDate: d\r\n");
+        let mut chosen = Headers::new();
+        chosen.push(b"First", b"0");
+        chosen.append_where(&all, keep);
+        let names: Vec<_> =
+            chosen.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();
+        assert_eq!(names, ["First", "Host", "X-Two", "Date"]);
+        assert_eq!(chosen.known(Known::Date), Some(&b"d"[..]));
+        assert!(!chosen.contains_known(Known::Connection));
+        let mut none = Vec::new();
+        all.write_where(&mut none, |_, _, _| false);
+        assert!(none.is_empty());
+    }
 
     fn sample() -> Headers {
         let mut headers = Headers::new();

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use monoio::buf::IoBufMut;
 use monoio::io::{CancelHandle, CancelableAsyncReadRent, Canceller};
@@ -140,6 +140,8 @@ pub(crate) struct Recv<'a> {
     slot: Option<Box<dyn Slot>>,
     /// Whether the slot's operation was left by an earlier receive and owns a buffer of its own.
     inherited: bool,
+    /// Whether that buffer is to be returned instead of being copied from: the receive was started ahead.
+    ahead: bool,
     cancelled: bool,
     timeout: Timeout,
     lease: Option<Lease<'a>>,
@@ -148,13 +150,33 @@ pub(crate) struct Recv<'a> {
 impl<'a> Recv<'a> {
     pub(crate) fn new(stream: &'a Stream, buf: Buf, timeout: Timeout) -> Self {
         let stream = stream.inner();
-        Self { stream, buf: Some(buf), slot: None, inherited: false, cancelled: false, timeout, lease: None }
+        Self {
+            stream,
+            buf: Some(buf),
+            slot: None,
+            inherited: false,
+            ahead: false,
+            cancelled: false,
+            timeout,
+            lease: None,
+        }
+    }
+
+    /// Takes the outcome of a receive that was started ahead, in its own buffer.
+    pub(crate) fn started(stream: &'a Stream, timeout: Timeout) -> Self {
+        let mut recv = Self::new(stream, Buf::new(), timeout);
+        recv.ahead = true;
+        recv
     }
 
     /// First poll: serve from the backlog or start an operation.
     fn begin(&mut self, cx: &mut Context<'_>) -> Poll<(io::Result<usize>, Buf)> {
         let mut buf = self.buf.take().expect("a receive is not polled after its end");
-        if buf.spare_len() == 0 {
+        if self.ahead && !self.stream.has_operation() {
+            self.ahead = false;
+            buf.reserve(AHEAD_BYTES);
+        }
+        if buf.spare_len() == 0 && !self.ahead {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "no room in the receive buffer");
             return Poll::Ready((Err(error), buf));
         }
@@ -223,6 +245,10 @@ impl<'a> Recv<'a> {
         mut buf: Buf,
         cx: &mut Context<'_>,
     ) -> Poll<(io::Result<usize>, Buf)> {
+        if self.ahead {
+            let result = if was_cancelled && self.cancelled { Err(timed_out()) } else { result };
+            return Poll::Ready((result, filled));
+        }
         match result {
             Ok(count) => {
                 // The buffer may hold older content of its former owner before what was received now.
@@ -239,6 +265,52 @@ impl<'a> Recv<'a> {
         }
     }
 }
+
+impl Stream {
+    /// Starts to receive into `buf` although nobody waits for it yet: what an idle connection does, so that its next
+    /// response needs no further operation and anything that comes too early is noticed. `waker` is woken when it ends.
+    /// `false`: it ended at once (data, end or error), or another receive is under way.
+    pub fn start_ahead(&self, buf: Buf, waker: &Waker) -> bool {
+        let inner = self.inner();
+        match inner.take_backlog() {
+            Backlog::Nothing => {}
+            backlog => {
+                inner.set_backlog(backlog);
+                return false;
+            }
+        }
+        let mut slot = take_slot();
+        // SAFETY: used only during this first poll (the operation then holds its own reference to the descriptor).
+        let io = unsafe { inner.io() };
+        if slot.start(io, buf, &mut Context::from_waker(waker)).is_ready() {
+            give_slot(slot);
+            return false;
+        }
+        inner.set_backlog(Backlog::Operation(slot));
+        true
+    }
+
+    /// Whether a receive started ahead has ended (data, end or error: the peer spoke out of turn), or none was started.
+    /// What it received is dropped. Otherwise `waker` is woken when it ends.
+    pub fn ahead_ended(&self, waker: &Waker) -> bool {
+        let inner = self.inner();
+        let Backlog::Operation(mut slot) = inner.take_backlog() else { return true };
+        if slot.poll(&mut Context::from_waker(waker)).is_ready() {
+            give_slot(slot);
+            return true;
+        }
+        inner.set_backlog(Backlog::Operation(slot));
+        false
+    }
+
+    /// Waits for the receive that was started ahead and returns its buffer; without one it receives into a fresh buffer.
+    pub fn recv_started(&self, timeout: Timeout) -> impl Future<Output = (io::Result<usize>, Buf)> {
+        Recv::started(self, timeout)
+    }
+}
+
+/// Room of a receive that was to have been started ahead and was not.
+const AHEAD_BYTES: usize = 4096;
 
 fn timed_out() -> io::Error {
     io::ErrorKind::TimedOut.into()

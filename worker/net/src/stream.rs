@@ -83,6 +83,14 @@ impl Inner {
         self.backlog.set(backlog);
     }
 
+    /// Whether a receive without an owner is in flight.
+    pub(crate) fn has_operation(&self) -> bool {
+        let backlog = self.backlog.take();
+        let has = matches!(backlog, Backlog::Operation(_));
+        self.backlog.set(backlog);
+        has
+    }
+
     pub(crate) fn count_received(&self, count: usize) {
         self.received.set(self.received.get() + count as u64);
     }

@@ -309,3 +309,32 @@ fn peeking_does_not_wait() {
         assert_eq!(server.try_peek(&mut byte).unwrap(), 0);
     });
 }
+
+#[test]
+fn a_receive_started_ahead_delivers_or_tells_that_the_peer_spoke() {
+    on_both(|_| async {
+        let waker = std::task::Waker::noop();
+        let (server, client) = tcp_pair().await;
+        assert!(server.ahead_ended(waker), "nothing was started");
+        assert!(server.start_ahead(Buf::with_capacity(100), waker));
+        assert!(!server.start_ahead(Buf::with_capacity(100), waker), "one at a time");
+        assert!(!server.ahead_ended(waker));
+        let start = Instant::now();
+        let (result, _) = server.recv_started(Timeout::ms(60)).await;
+        assert_eq!(result.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        took(start, 60, 400);
+
+        assert!(server.start_ahead(Buf::with_capacity(100), waker));
+        client.send(&b"answer"[..], NEVER).await.unwrap();
+        let (result, buf) = server.recv_started(NEVER).await;
+        assert_eq!((result.unwrap(), &buf[..]), (6, &b"answer"[..]));
+        client.send(&b"more"[..], NEVER).await.unwrap();
+        let (result, buf) = server.recv_started(NEVER).await;
+        assert_eq!((result.unwrap(), &buf[..]), (4, &b"more"[..]), "works without a start, too");
+
+        assert!(server.start_ahead(Buf::with_capacity(100), waker));
+        drop(client);
+        net::sleep(ms(20)).await;
+        assert!(server.ahead_ended(waker), "the peer closed");
+    });
+}

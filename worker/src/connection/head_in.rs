@@ -132,7 +132,7 @@ impl Request {
         self.args.extend_from_slice(self.head.uri.args());
         self.host.extend_from_slice(&self.head.host);
         self.host_port = self.head.port;
-        self.unparsed_valid = !self.head.uri.is_changed();
+        self.unparsed_valid = matches!(self.head.request_uri().first(), Some(b'/' | b'*'));
         self.length = self.head.head_len as u64;
         self.keepalive = self.head.keep_alive();
         self.body.framing = self.head.framing;

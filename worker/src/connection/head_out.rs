@@ -30,8 +30,9 @@ pub(crate) fn write_head(req: &mut Request) {
     if req.out.vary_encoding {
         out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
     }
-    for (name, value) in req.out.headers.iter() {
-        field(&mut out, name, value);
+    // fields in here hold no line break, whoever added them
+    for run in req.out.headers.wire() {
+        out.extend_from_slice(run);
     }
     out.extend_from_slice(b"\r\n");
     req.out.head_bytes = (out.len() - start) as u64;
@@ -80,10 +81,12 @@ fn status_line(req: &Request, out: &mut net::Buf) {
 
 fn server_and_date(req: &Request, out: &mut net::Buf) {
     match &req.out.server {
+        Some(server) if server.is_empty() => {}
         Some(server) => field(out, b"Server", server),
         None => out.extend_from_slice(req.http().server_tokens.header()),
     }
     match &req.out.date {
+        Some(date) if date.is_empty() => {}
         Some(date) => field(out, b"Date", date),
         None => clock::with_date_header(|line| out.extend_from_slice(line)),
     }
@@ -93,7 +96,8 @@ fn entity(req: &Request, out: &mut net::Buf) {
     if !req.out.content_type.is_empty() && !matches!(req.out.status, 204 | 100..=199) {
         out.extend_from_slice(b"Content-Type: ");
         out.extend_from_slice(&req.out.content_type);
-        if !req.out.charset.is_empty() {
+        // a type that came with a charset is sent as it came
+        if !req.out.charset.is_empty() && req.out.content_type_len == req.out.content_type.len() {
             out.extend_from_slice(b"; charset=");
             out.extend_from_slice(&req.out.charset);
         }

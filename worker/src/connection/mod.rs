@@ -19,7 +19,7 @@ pub(crate) use discard::discard_body;
 pub use h1::H1;
 pub(crate) use h1::receive_body;
 pub(crate) use head_out::write_head;
-pub(crate) use write::write_body;
+pub(crate) use write::{write_body, write_copied};
 
 use crate::log::Level;
 use crate::modules::http;

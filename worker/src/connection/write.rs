@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use net::Timeout;
 
-use super::h1::QUEUE_BYTES_MAX;
+use super::h1::{COPY_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::fault::Fault;
 use crate::filter::{Chain, Chunk};
 use crate::output::read_file;
@@ -45,6 +45,37 @@ pub(crate) async fn write_body(req: &mut Request, chain: Chain) -> Result<(), Fa
         req.io.h1().flush(timeout).await?;
     }
     Ok(())
+}
+
+/// Copies a small body behind its head, where no rate limit and no file asks for more; `false`: nothing was done.
+pub(crate) fn write_copied(req: &mut Request, bytes: &[u8], last: bool) -> bool {
+    let rate = match req.limit_rate {
+        Some(rate) => rate,
+        None => {
+            let rate = req.eval_limit_rate();
+            *req.limit_rate.insert(rate)
+        }
+    };
+    let h1 = req.io.h1();
+    if rate > 0 || bytes.len() > COPY_BYTES_MAX.saturating_sub(h1.outbuf.len()) {
+        return false;
+    }
+    let before = h1.outbuf.len();
+    if !bytes.is_empty() {
+        if req.out.chunked {
+            h1.outbuf.extend_from_slice(http1::chunk_head(bytes.len() as u64, &mut [0; 18]));
+        }
+        h1.outbuf.extend_from_slice(bytes);
+        if req.out.chunked {
+            h1.outbuf.extend_from_slice(http1::CHUNK_END);
+        }
+        req.out.body_bytes += bytes.len() as u64;
+        req.out.bytes += (h1.outbuf.len() - before) as u64;
+    }
+    if last {
+        finish(req);
+    }
+    true
 }
 
 async fn write_bytes(req: &mut Request, mut bytes: Bytes) -> Result<(), Fault> {

@@ -18,6 +18,7 @@ pub mod main;
 pub mod mirror;
 pub mod not_modified;
 pub mod open_files;
+pub mod proxy;
 pub mod proxy_protocol;
 pub mod random_index;
 pub mod range;
@@ -51,6 +52,7 @@ pub const ALL: &[&dyn Module] = &[
     &gunzip::MODULE,
     &resolver::MODULE,
     &upstream::MODULE,
+    &proxy::MODULE,
     &access::MODULE,
     &auth_basic::MODULE,
     &auth_request::MODULE,

@@ -32,7 +32,7 @@ impl Module for NotModified {
 
 impl Filter for NotModified {
     fn header<'r>(&'r self, req: &'r mut Request) -> Step<'r, std::result::Result<Interest, Fault>> {
-        if req.out.status != 200 || !req.is_main() {
+        if req.out.status != 200 || !req.is_main() || req.out.from_upstream {
             return Step::Ready(Ok(Interest::None));
         }
         if fails_precondition(req) {

@@ -77,7 +77,8 @@ impl RangeHeader {
             req.out.headers.push_known(Known::AcceptRanges, b"bytes");
             return Ok(());
         };
-        match parse(range, total, self.max) {
+        let max = if req.out.single_range { self.max.min(1) } else { self.max };
+        match parse(range, total, max) {
             Parsed::Whole => req.out.headers.push_known(Known::AcceptRanges, b"bytes"),
             Parsed::Unsatisfiable => {
                 req.out.headers.set_known(Known::ContentRange, format!("bytes */{total}").as_bytes());

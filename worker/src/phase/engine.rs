@@ -91,6 +91,7 @@ pub(crate) fn jump(req: &mut Request, jump: Jump) -> Result<Entry, Flow> {
     match jump {
         Jump::Uri { uri, args } => {
             req.set_uri(uri);
+            req.valid_location = true;
             if let Some(args) = args {
                 req.args = args;
             }

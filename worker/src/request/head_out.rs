@@ -32,6 +32,12 @@ pub struct ResponseHead {
     pub trailers: Headers,
     /// Whether a range of the body may be served.
     pub allow_ranges: bool,
+    /// Only one range at a time may be served: the body comes once and in order.
+    pub single_range: bool,
+    /// The head is an upstream's: whether the client has the content already was the upstream's to decide.
+    pub from_upstream: bool,
+    /// `X-Accel-Charset`: takes precedence over `charset`; `off`: none.
+    pub override_charset: Option<Box<[u8]>>,
     /// `Vary: Accept-Encoding` is due.
     pub vary_encoding: bool,
     /// Trailer fields will follow the body: it is sent in chunks.

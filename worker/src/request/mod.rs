@@ -70,6 +70,8 @@ pub struct Request {
     pub version: Version,
     /// Whether `uri` still is what the request line says (no rewrite, no internal redirect).
     pub unparsed_valid: bool,
+    /// Whether the location was chosen for `uri` as it is: a rewrite that stays in the location ends that.
+    pub valid_location: bool,
     /// The decoded, normalised path.
     pub uri: Vec<u8>,
     /// Arguments without the question mark.

@@ -60,6 +60,7 @@ impl Request {
             head: http1::RequestHead::new(),
             version: http1::Version::HTTP_11,
             unparsed_valid: true,
+            valid_location: true,
             uri: Vec::new(),
             args: Vec::new(),
             host: Vec::new(),
@@ -102,6 +103,7 @@ impl Request {
         self.origin = Origin::Client;
         self.head.clear();
         self.unparsed_valid = true;
+        self.valid_location = true;
         self.uri.clear();
         self.args.clear();
         self.host.clear();

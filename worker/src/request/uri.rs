@@ -7,6 +7,7 @@ impl Request {
     pub fn set_uri(&mut self, uri: Vec<u8>) {
         self.uri = uri;
         self.unparsed_valid = false;
+        self.valid_location = false;
     }
 
     /// The extension of the last path segment: what stands behind its last dot; empty without one. As in nginx a dot that

@@ -9,15 +9,33 @@
 //! then belongs to the [`Config`](crate::config::Config), where names that come out of variables are looked up.
 
 mod balancer;
+mod decode;
+mod exchange;
+mod interim;
+mod link;
+mod names;
+mod order;
+mod pass;
 mod peer;
 pub mod pool;
+mod relay;
 mod resolve;
+mod respond;
+mod retry;
+mod settings;
+mod spool;
 mod table;
 mod trace;
+mod tunnel;
+mod upload;
 
 pub use balancer::{Balancer, Blame, NoPeer, Outcome, Picked, Tried};
+pub use names::NameSet;
+pub use order::{Order, Rewrite, Upload};
+pub use pass::pass;
 pub use peer::Peer;
 pub use pool::Keepalive;
 pub use resolve::{Resolve, ResolveError, resolver};
+pub use settings::{Bind, Conditions, IgnoredHeaders, Settings};
 pub use table::{Upstream, UpstreamTable};
 pub use trace::{Trace, Try};

@@ -1,0 +1,219 @@
+//! What `proxy_*` directives say, per location.
+
+use std::rc::Rc;
+
+use conf::{Error, Result};
+use http1::Version;
+
+use super::cookie::CookieFlags;
+use super::head::SetHeader;
+use super::rule::Rule;
+use super::target::Pass;
+use crate::build::{Conf, LevelKind, MergeCx};
+use crate::script::Template;
+use crate::settings;
+use crate::temp::TempPath;
+use crate::upstream::{Bind, Conditions, IgnoredHeaders, NameSet, Settings};
+
+/// Page size: nginx's default for buffers.
+const PAGE_BYTES: usize = 4096;
+/// nginx's default for the largest temporary file.
+const TEMP_FILE_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// `proxy_redirect`, as far as it is known before `proxy_pass` is.
+#[derive(Debug, Clone)]
+pub enum Redirects {
+    /// Not said: the default rule, made from `proxy_pass`.
+    Default,
+    /// `off`.
+    Off,
+    /// These, in order.
+    Rules(Rc<[Rule]>),
+}
+
+settings! {
+    /// Settings of a location.
+    pub struct ProxyConf, ProxySettings {
+        /// `proxy_pass`.
+        pass: Option<Rc<Pass>> = None,
+        /// `proxy_connect_timeout` in ms.
+        connect_timeout: u64 = 60_000,
+        /// `proxy_send_timeout` in ms.
+        send_timeout: u64 = 60_000,
+        /// `proxy_read_timeout` in ms.
+        read_timeout: u64 = 60_000,
+        /// `proxy_send_lowat` in bytes: has an effect on other systems than Linux only.
+        send_lowat: usize = 0,
+        /// `proxy_buffer_size` in bytes.
+        buffer_size: usize = PAGE_BYTES,
+        /// `proxy_buffers`: number and size.
+        buffers: (usize, usize) = (8, PAGE_BYTES),
+        /// `proxy_busy_buffers_size` in bytes; `None`: twice a buffer.
+        busy_buffers_size: Option<usize> = None,
+        /// `proxy_temp_file_write_size` in bytes; `None`: twice a buffer.
+        temp_file_write_size: Option<usize> = None,
+        /// `proxy_max_temp_file_size` in bytes.
+        max_temp_file_size: u64 = TEMP_FILE_BYTES,
+        /// `proxy_temp_path`.
+        temp_path: Rc<TempPath> = Rc::new(TempPath { dir: "proxy_temp".into(), levels: vec![1, 2] }),
+        /// `proxy_buffering`.
+        buffering: bool = true,
+        /// `proxy_request_buffering`.
+        request_buffering: bool = true,
+        /// `proxy_ignore_client_abort`.
+        ignore_client_abort: bool = false,
+        /// `proxy_intercept_errors`.
+        intercept_errors: bool = false,
+        /// `proxy_force_ranges`.
+        force_ranges: bool = false,
+        /// `proxy_pass_trailers`.
+        pass_trailers: bool = false,
+        /// `proxy_pass_request_headers`.
+        pass_request_headers: bool = true,
+        /// `proxy_pass_request_body`.
+        pass_request_body: bool = true,
+        /// `proxy_socket_keepalive`.
+        socket_keepalive: bool = false,
+        /// `proxy_socket_rcvbuf` in bytes; 0: the system's.
+        socket_rcvbuf: usize = 0,
+        /// `proxy_socket_sndbuf` in bytes; 0: the system's.
+        socket_sndbuf: usize = 0,
+        /// `proxy_next_upstream`.
+        next_upstream: Conditions = Conditions::ERROR.or(Conditions::TIMEOUT),
+        /// `proxy_next_upstream_tries`.
+        next_upstream_tries: u64 = 0,
+        /// `proxy_next_upstream_timeout` in ms.
+        next_upstream_timeout: u64 = 0,
+        /// `proxy_ignore_headers`.
+        ignore_headers: IgnoredHeaders = IgnoredHeaders::default(),
+        /// `proxy_limit_rate` in bytes per second.
+        limit_rate: Rc<Template> = Rc::new(Template::literal(*b"0")),
+        /// `proxy_bind`.
+        bind: Option<Bind> = None,
+        /// `proxy_method`.
+        method: Option<Rc<Template>> = None,
+        /// `proxy_http_version`.
+        http_version: Version = Version::HTTP_11,
+        /// `proxy_set_header`.
+        set_headers: Rc<[SetHeader]> = Rc::from([]),
+        /// `proxy_set_body`.
+        set_body: Option<Rc<Template>> = None,
+        /// `proxy_hide_header`.
+        hide_headers: Rc<[Box<[u8]>]> = Rc::from([]),
+        /// `proxy_pass_header`.
+        pass_headers: Rc<[Box<[u8]>]> = Rc::from([]),
+        /// `proxy_redirect`.
+        redirects: Redirects = Redirects::Default,
+        /// `proxy_cookie_domain`.
+        cookie_domains: Rc<[Rule]> = Rc::from([]),
+        /// `proxy_cookie_path`.
+        cookie_paths: Rc<[Rule]> = Rc::from([]),
+        /// `proxy_cookie_flags`.
+        cookie_flags: Rc<[CookieFlags]> = Rc::from([]),
+        /// `proxy_headers_hash_max_size`: hash tables size themselves.
+        headers_hash_max_size: u64 = 512,
+        /// `proxy_headers_hash_bucket_size`: hash tables size themselves.
+        headers_hash_bucket_size: u64 = 64,
+    }
+}
+
+/// Response fields that are not passed on unless `proxy_pass_header` says so.
+const HIDDEN: [&[u8]; 8] = [
+    b"Date",
+    b"Server",
+    b"X-Pad",
+    b"X-Accel-Expires",
+    b"X-Accel-Redirect",
+    b"X-Accel-Limit-Rate",
+    b"X-Accel-Buffering",
+    b"X-Accel-Charset",
+];
+
+impl Conf for ProxyConf {
+    fn merge(&mut self, outer: &Self, cx: &mut MergeCx<'_>) -> Result<()> {
+        if !matches!(cx.kind, LevelKind::If | LevelKind::LimitExcept) {
+            self.set.pass.init(None);
+        }
+        if !self.set.temp_path.is_set() && !outer.set.temp_path.is_set() {
+            let dir = cx.builder.paths.full("proxy_temp");
+            cx.builder.temp_paths.push(dir.clone());
+            self.set.temp_path.set(Rc::new(TempPath { dir, levels: vec![1, 2] }))?;
+        }
+        self.merge_settings(outer);
+        self.check_buffers()
+    }
+}
+
+impl ProxyConf {
+    /// The relations nginx demands between the sizes of buffers and files.
+    fn check_buffers(&self) -> Result<()> {
+        let (number, each) = self.buffers;
+        let size = self.buffer_size.max(each);
+        let busy = self.busy_buffers_size.unwrap_or(2 * size);
+        if number < 2 {
+            return Err(Error::new("there must be at least 2 \"proxy_buffers\""));
+        }
+        let largest = "the maximum of the value of \"proxy_buffer_size\" and one of the \"proxy_buffers\"";
+        if busy < size {
+            return Err(Error::new(format!(
+                "\"proxy_busy_buffers_size\" must be equal to or greater than {largest}"
+            )));
+        }
+        if busy > (number - 1) * each {
+            return Err(Error::new(
+                "\"proxy_busy_buffers_size\" must be less than the size of all \"proxy_buffers\" minus one buffer",
+            ));
+        }
+        if self.temp_file_write_size.is_some_and(|write| write < size) {
+            return Err(Error::new(format!(
+                "\"proxy_temp_file_write_size\" must be equal to or greater than {largest}"
+            )));
+        }
+        if self.max_temp_file_size != 0 && self.max_temp_file_size < size as u64 {
+            return Err(Error::new(format!(
+                "\"proxy_max_temp_file_size\" must be equal to zero to disable temporary files usage or must be \
+                 equal to or greater than {largest}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The settings as the upstream part of the engine wants them.
+    pub(super) fn compile(&self) -> Settings {
+        let mut hidden = NameSet::new(HIDDEN);
+        self.hide_headers.iter().for_each(|name| hidden.insert(name));
+        self.pass_headers.iter().for_each(|name| hidden.remove(name));
+        let next_upstream =
+            if self.next_upstream.contains(Conditions::OFF) { Conditions::OFF } else { self.next_upstream };
+        let (number, each) = self.buffers;
+        Settings {
+            connect_timeout: self.connect_timeout,
+            send_timeout: self.send_timeout,
+            read_timeout: self.read_timeout,
+            buffer_size: self.buffer_size,
+            memory_max: number * each,
+            file_max: self.max_temp_file_size,
+            temp_path: Rc::clone(&self.temp_path),
+            buffering: self.buffering,
+            ignore_client_abort: self.ignore_client_abort,
+            intercept_errors: self.intercept_errors,
+            force_ranges: self.force_ranges,
+            pass_trailers: self.pass_trailers,
+            next_upstream,
+            tries_max: usize::try_from(self.next_upstream_tries).unwrap_or(usize::MAX),
+            tries_timeout: self.next_upstream_timeout,
+            ignore: self.ignore_headers,
+            hidden,
+            limit_rate: Rc::clone(&self.limit_rate),
+            bind: self.bind.clone(),
+            socket: net::ConnectOptions {
+                so_keepalive: self.socket_keepalive,
+                nodelay: true,
+                sndbuf: (self.socket_sndbuf > 0).then_some(self.socket_sndbuf),
+                rcvbuf: (self.socket_rcvbuf > 0).then_some(self.socket_rcvbuf),
+                timeout: Some(std::time::Duration::from_millis(self.connect_timeout)),
+                ..net::ConnectOptions::default()
+            },
+        }
+    }
+}

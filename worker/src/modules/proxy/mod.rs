@@ -1,0 +1,63 @@
+//! `ngx_http_proxy_module`: passes requests to HTTP servers.
+//!
+//! What is said once per location is compiled when the configuration is read: where to ([`target`]), the request head
+//! ([`head`]), how responses are changed ([`redirect`], [`cookie`]). The work of a request is [`crate::upstream`]'s.
+
+mod arguments;
+mod conf;
+mod cookie;
+mod directives;
+mod handler;
+mod head;
+mod redirect;
+mod rule;
+mod target;
+mod variables;
+
+use std::rc::Rc;
+
+use ::conf::{Directive, Result};
+
+pub use self::conf::{ProxyConf, ProxySettings};
+
+use crate::build::{Builder, Slot};
+use crate::module::{Attach, Module};
+use crate::variables::Variable;
+
+/// The module.
+pub const MODULE: Proxy = Proxy;
+
+/// Key of [`ProxyConf`].
+pub static CONF: Slot<ProxyConf> = Slot::new();
+
+/// See the module's documentation.
+pub struct Proxy;
+
+impl Module for Proxy {
+    fn name(&self) -> &'static str {
+        "ngx_http_proxy_module"
+    }
+
+    fn directives(&self) -> &'static [Directive<Builder>] {
+        directives::DIRECTIVES
+    }
+
+    fn variables(&self) -> &'static [Variable] {
+        variables::VARIABLES
+    }
+
+    fn register(&self, cx: &mut Builder) {
+        cx.register(&CONF);
+    }
+
+    fn attach(&self, cx: &mut Attach<'_>) -> Result<()> {
+        if cx.is_location() {
+            let conf = cx.confs.share(&CONF);
+            if let Some(pass) = &conf.pass {
+                let handler = handler::ProxyHandler::new(cx.builder, &conf, pass)?;
+                cx.content(Rc::new(handler));
+            }
+        }
+        Ok(())
+    }
+}

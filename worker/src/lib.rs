@@ -35,6 +35,7 @@ pub mod syslog;
 pub mod temp;
 pub mod upstream;
 pub mod variables;
+pub mod wildcard;
 pub mod worker;
 pub mod zone;
 

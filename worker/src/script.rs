@@ -24,9 +24,9 @@ const CAPTURE_DIGITS: std::ops::RangeInclusive<u8> = b'1'..=b'9';
 
 impl Template {
     /// Compiles `text`. Unknown variables are reported when the whole configuration is read.
-    pub fn parse(cx: &mut Builder, node: &Node, text: &str) -> Result<Self> {
+    pub fn parse(cx: &mut Builder, node: &Node, text: impl AsRef<[u8]>) -> Result<Self> {
         let mut parts: Vec<Part> = Vec::new();
-        let bytes = text.as_bytes();
+        let bytes = text.as_ref();
         let mut at = 0;
         while at < bytes.len() {
             let next = memchr::memchr(b'$', &bytes[at..]).map_or(bytes.len(), |n| at + n);
@@ -36,7 +36,7 @@ impl Template {
             if next == bytes.len() {
                 break;
             }
-            let (part, end) = Self::reference(cx, node, text, next + 1)?;
+            let (part, end) = Self::reference(cx, node, bytes, next + 1)?;
             parts.push(part);
             at = end;
         }
@@ -44,32 +44,33 @@ impl Template {
     }
 
     /// Reads `name`, `{name}` or a capture's digit at `start`; returns where it ends.
-    fn reference(cx: &mut Builder, node: &Node, text: &str, start: usize) -> Result<(Part, usize)> {
+    fn reference(cx: &mut Builder, node: &Node, bytes: &[u8], start: usize) -> Result<(Part, usize)> {
         let invalid = || node.error("invalid variable name");
-        let bytes = text.as_bytes();
+        let unclosed = |name: &[u8]| {
+            let name = String::from_utf8_lossy(name);
+            node.error(format!("the closing bracket in \"{name}\" variable is missing"))
+        };
         let braced = bytes.get(start) == Some(&b'{');
         let begin = start + usize::from(braced);
         if bytes.get(begin).is_some_and(|b| CAPTURE_DIGITS.contains(b)) {
             let end = begin + 1;
             if braced && bytes.get(end) != Some(&b'}') {
-                return Err(
-                    node.error(format!("the closing bracket in \"{}\" variable is missing", &text[begin..]))
-                );
+                return Err(unclosed(&bytes[begin..end]));
             }
             return Ok((Part::Capture(bytes[begin] - b'0'), end + usize::from(braced)));
         }
         let name_byte = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
         let length = bytes[begin.min(bytes.len())..].iter().take_while(|b| name_byte(b)).count();
         let end = begin + length;
+        let name = &bytes[begin.min(bytes.len())..end.min(bytes.len())];
         if braced && bytes.get(end) != Some(&b'}') {
-            return Err(
-                node.error(format!("the closing bracket in \"{}\" variable is missing", &text[begin..end]))
-            );
+            return Err(unclosed(name));
         }
         if length == 0 {
             return Err(invalid());
         }
-        let id = cx.variables.use_name(&text[begin..end], &node.span);
+        let name = std::str::from_utf8(name).map_err(|_| invalid())?;
+        let id = cx.variables.use_name(name, &node.span);
         Ok((Part::Variable(id), end + usize::from(braced)))
     }
 

@@ -219,7 +219,7 @@ mod tests {
     use crate::files::FileKind;
 
     fn info(inode: u64) -> FileInfo {
-        FileInfo { kind: FileKind::Directory, size: 0, mtime: 0, inode }
+        FileInfo { kind: FileKind::Directory, size: 0, mtime: 0, executable: false, inode }
     }
 
     fn names(cache: &FileCache) -> Vec<String> {

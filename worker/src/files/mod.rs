@@ -51,6 +51,8 @@ pub struct FileInfo {
     pub size: u64,
     /// When it was changed last, in seconds since the epoch.
     pub mtime: i64,
+    /// Whether its owner may execute it.
+    pub executable: bool,
     /// Its inode: whether a name still leads to the same file.
     pub inode: u64,
 }
@@ -62,7 +64,9 @@ impl FileInfo {
             kind if kind.is_dir() => FileKind::Directory,
             _ => FileKind::Other,
         };
-        Self { kind, size: metadata.len(), mtime: metadata.mtime(), inode: metadata.ino() }
+        const OWNER_MAY_EXECUTE: u32 = 0o100;
+        let executable = metadata.mode() & OWNER_MAY_EXECUTE != 0;
+        Self { kind, size: metadata.len(), mtime: metadata.mtime(), executable, inode: metadata.ino() }
     }
 
     /// Whether it is a directory.

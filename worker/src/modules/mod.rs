@@ -5,6 +5,7 @@ pub mod auth_basic;
 pub mod auth_request;
 pub mod autoindex;
 pub mod empty_gif;
+pub mod geo;
 pub mod gunzip;
 pub mod gzip;
 pub mod headers;
@@ -15,6 +16,7 @@ pub mod limit_req;
 mod limit_zone;
 pub mod log;
 pub mod main;
+pub mod map;
 pub mod mirror;
 pub mod not_modified;
 pub mod open_files;
@@ -23,11 +25,15 @@ pub mod proxy_protocol;
 pub mod random_index;
 pub mod range;
 pub mod realip;
+pub mod referer;
 pub mod resolver;
 pub mod rewrite;
+pub mod secure_link;
+pub mod split_clients;
 pub mod ssl;
 pub mod static_file;
 pub mod stub_status;
+pub mod try_files;
 pub mod upstream;
 pub mod userid;
 
@@ -38,6 +44,12 @@ pub const ALL: &[&dyn Module] = &[
     &main::MODULE,
     &http::MODULE,
     &rewrite::MODULE,
+    &map::MODULE,
+    &split_clients::MODULE,
+    &geo::MODULE,
+    &referer::MODULE,
+    &secure_link::MODULE,
+    &try_files::MODULE,
     &open_files::MODULE,
     &static_file::MODULE,
     &index::MODULE,

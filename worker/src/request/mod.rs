@@ -113,6 +113,8 @@ pub struct Request {
     pub subrequests_left: u32,
     /// Internal redirects and rewrites left.
     pub uri_changes_left: u32,
+    /// The location's `alias` of a pattern is a directory to which the URI is appended: `try_files` found a file below it.
+    pub alias_takes_uri: bool,
     /// The URI still begins with the location's name: no `rewrite … break` replaced it since the location was found.
     pub location_valid: bool,
     /// A rewrite changed the URI: locate again.
@@ -182,6 +184,7 @@ impl Request {
     pub(crate) fn begin_internal(&mut self) {
         self.internal = true;
         self.unparsed_valid = false;
+        self.alias_takes_uri = false;
         self.context.clear();
         self.body.expect_tested |= self.body.started();
     }

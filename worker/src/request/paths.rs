@@ -25,7 +25,12 @@ impl Request {
                 path.extend_from_slice(uri);
             }
             // a pattern's alias names the whole file; a prefix's replaces the prefix
-            Root::AliasWhole(alias) => append_base(self, conf, alias, &mut path),
+            Root::AliasWhole(alias) => {
+                append_base(self, conf, alias, &mut path);
+                if self.alias_takes_uri {
+                    path.extend_from_slice(uri);
+                }
+            }
             Root::Alias(alias, prefix) => {
                 append_base(self, conf, alias, &mut path);
                 path.extend_from_slice(uri.get(*prefix..).unwrap_or_default());

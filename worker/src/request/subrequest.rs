@@ -80,6 +80,7 @@ impl Request {
             upstream: crate::upstream::Trace::default(),
             uri_changes_left: engine_uri_changes_max(),
             subrequests_left: SUBREQUESTS_MAX,
+            alias_takes_uri: false,
             location_valid: true,
             uri_changed: false,
             internal: false,
@@ -121,6 +122,7 @@ impl Request {
         self.upstream.reset();
         self.uri_changes_left = engine_uri_changes_max();
         self.subrequests_left = SUBREQUESTS_MAX;
+        self.alias_takes_uri = false;
         self.location_valid = true;
         self.uri_changed = false;
         self.internal = false;

@@ -113,7 +113,7 @@ mod tests {
     use crate::files::{FileInfo, FileKind};
 
     fn shown(name: &str, kind: FileKind, size: u64, is_utf8: bool, exact: bool) -> String {
-        let info = FileInfo { kind, size, mtime: 0, inode: 0 };
+        let info = FileInfo { kind, size, mtime: 0, executable: false, inode: 0 };
         let mut page = Vec::new();
         row(&mut page, &Entry { name: name.into(), info }, is_utf8, 3600, exact);
         String::from_utf8(page).unwrap()

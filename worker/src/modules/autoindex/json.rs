@@ -67,7 +67,7 @@ mod tests {
     use crate::files::FileInfo;
 
     fn entry(name: &[u8], kind: FileKind) -> Entry {
-        Entry { name: name.to_vec(), info: FileInfo { kind, size: 5, mtime: 1, inode: 0 } }
+        Entry { name: name.to_vec(), info: FileInfo { kind, size: 5, mtime: 1, executable: false, inode: 0 } }
     }
 
     #[test]

@@ -35,7 +35,7 @@ mod tests {
     fn documents() {
         let entry = |name: &[u8], kind| Entry {
             name: name.to_vec(),
-            info: FileInfo { kind, size: 5, mtime: 1, inode: 0 },
+            info: FileInfo { kind, size: 5, mtime: 1, executable: false, inode: 0 },
         };
         let entries =
             [entry(b"a<", FileKind::Directory), entry(b"b", FileKind::Regular), entry(b"c", FileKind::Other)];

@@ -1,11 +1,9 @@
 //! The condition of an `if`.
 
-use std::fs::Metadata;
-use std::os::unix::fs::PermissionsExt;
-
 use conf::{Node, Result};
 
 use crate::build::Builder;
+use crate::files::FileInfo;
 use crate::regex::{CannotRun, Regex};
 use crate::request::Request;
 use crate::script::Template;
@@ -56,13 +54,12 @@ impl FileTest {
     }
 
     /// The answer for what a lookup found.
-    pub(super) fn answer(self, found: Option<&Metadata>) -> bool {
-        const OWNER_MAY_EXECUTE: u32 = 0o100;
+    pub(super) fn answer(self, found: Option<&FileInfo>) -> bool {
         let holds = found.is_some_and(|found| match self.kind {
-            FileKind::Plain => found.is_file(),
+            FileKind::Plain => found.is_regular(),
             FileKind::Directory => found.is_dir(),
-            FileKind::Any => found.is_file() || found.is_dir(),
-            FileKind::Executable => found.permissions().mode() & OWNER_MAY_EXECUTE != 0,
+            FileKind::Any => found.is_regular() || found.is_dir(),
+            FileKind::Executable => found.executable,
         });
         holds != self.negated
     }

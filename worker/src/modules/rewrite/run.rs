@@ -1,9 +1,5 @@
 //! Running a program of rewrite instructions.
 
-use std::ffi::OsStr;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -248,19 +244,12 @@ fn respond(req: &mut Request, status: u16, text: &Template) -> Flow {
 }
 
 /// Looks a file up for a condition. What cannot be looked up is not there.
-async fn look_up(req: &Request, path: &[u8], test: FileTest) -> bool {
-    // a name with NUL inside ends there for the system: it is no name of a file
-    let name = Path::new(OsStr::from_bytes(path));
-    match net::file::metadata(name).await {
+async fn look_up(req: &mut Request, path: &[u8], test: FileTest) -> bool {
+    match req.stat_file(path).await {
         Ok(found) => test.answer(Some(&found)),
-        Err(error) => {
-            use nix::errno::Errno;
-            let code = error.raw_os_error().map(Errno::from_raw);
-            let usual = matches!(code, Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG))
-                || error.kind() == io::ErrorKind::InvalidInput;
-            if !usual {
-                let (path, error) = (path.escape_ascii(), conf::error::errno(&error));
-                req.log(Level::Crit, format_args!("stat() \"{path}\" failed ({error})"));
+        Err(failure) => {
+            if !failure.is_not_found() {
+                req.log_file(Level::Crit, path, &failure);
             }
             test.answer(None)
         }

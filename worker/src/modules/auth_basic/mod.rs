@@ -63,7 +63,7 @@ static DIRECTIVES: &[Directive<Builder>] = &[
                 return Err(Error::predicate("is duplicate"));
             }
             let path = cx.paths.conf(node.first());
-            let path = Template::parse(cx, node, &path.to_string_lossy())?;
+            let path = Template::parse(cx, node, path.as_os_str().as_encoded_bytes())?;
             cx.conf(&CONF).user_file = Some(Rc::new(path));
             Ok(())
         },

@@ -137,7 +137,7 @@ pub(super) fn access_log(cx: &mut Builder, node: &Node) -> Result<()> {
         Sink::Syslog(Rc::new(Syslog::parse(node, options)?))
     } else if path.contains('$') {
         let full = cx.paths.full(path);
-        Sink::Named(NamedFile::new(Template::parse(cx, node, &full.to_string_lossy())?))
+        Sink::Named(NamedFile::new(Template::parse(cx, node, full.as_os_str().as_encoded_bytes())?))
     } else {
         let full = cx.paths.full(path);
         Sink::File(cx.logs.file(&full))

@@ -57,7 +57,7 @@ fn the_migration_report_names_every_unsupported_directive() {
     assert!(!output.status.success());
     for wanted in [
         "\"image_filter_buffer\" is not supported yet (ngx_http_image_filter_module) in PREFIX/x.conf:3",
-        "\"xslt_last_modified\" is not supported yet (ngx_http_xslt_module) in PREFIX/x.conf:5",
+        "\"xslt_last_modified\" is not supported yet (ngx_http_xslt_filter_module) in PREFIX/x.conf:5",
         "\"mail\" is not supported yet",
     ] {
         assert!(text.contains(wanted), "wanted: {wanted}\ngot: {text}");

@@ -1,0 +1,4 @@
+//! Random bytes for the `request` reader; what must always hold is asserted inside.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| http1::fuzz::request(data));

@@ -8,6 +8,7 @@ pub mod empty_gif;
 pub mod geo;
 pub mod gunzip;
 pub mod gzip;
+pub mod gzip_static;
 pub mod headers;
 pub mod http;
 pub mod index;
@@ -62,6 +63,7 @@ pub const ALL: &[&dyn Module] = &[
     &ssl::MODULE,
     &gzip::MODULE,
     &gunzip::MODULE,
+    &gzip_static::MODULE,
     &resolver::MODULE,
     &upstream::MODULE,
     &proxy::MODULE,

@@ -94,8 +94,8 @@ impl Headers {
 
     /// Adds a field behind the others.
     ///
-    /// Control characters (all but HTAB in the value; also space and colon in the name) are written as `%XX`, so that no value
-    /// taken from a variable can begin a new line.
+    /// CR, LF and NUL (in the name all control characters, space and colon) are written as `%XX`, so that no value taken from
+    /// a variable can begin a new line. Other control characters in a value go out as they are, as nginx sends them.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let known = Known::from_name(name);
         self.push_escaped(name, value, known);
@@ -410,7 +410,7 @@ fn is_unsafe_in_name(byte: u8) -> bool {
 }
 
 fn is_unsafe_in_value(byte: u8) -> bool {
-    (byte < b' ' && byte != b'\t') || byte == 0x7f
+    matches!(byte, b'\r' | b'\n' | 0)
 }
 
 #[inline]
@@ -531,7 +531,7 @@ mod tests {
         headers.push(b"X:\r\nY", b"1");
         assert_eq!(
             wire(&headers),
-            "Location: /a%0D%0ASet-Cookie: x%0D%0A%0D%0A%00%7F\t<html>\r\nX%3A%0D%0AY: 1\r\n"
+            "Location: /a%0D%0ASet-Cookie: x%0D%0A%0D%0A%00\x7f\t<html>\r\nX%3A%0D%0AY: 1\r\n"
         );
     }
 

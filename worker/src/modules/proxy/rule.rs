@@ -43,8 +43,8 @@ impl Rule {
             return Ok(Self { pattern, replacement: Template::parse(cx, node, node.second())? });
         }
         let bare = |text: &str| text.strip_prefix('.').unwrap_or(text).to_owned();
-        let pattern = Pattern::Domain(Template::parse(cx, node, &bare(node.first()))?);
-        Ok(Self { pattern, replacement: Template::parse(cx, node, &bare(node.second()))? })
+        let pattern = Pattern::Domain(Template::parse(cx, node, bare(node.first()))?);
+        Ok(Self { pattern, replacement: Template::parse(cx, node, bare(node.second()))? })
     }
 
     /// The value with what the rule replaces from byte `from` on; `None`: it does not apply.

@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::unistd::Pid;
 use worker::boot::{Boot, BootZone};
+use worker::log::Level;
+use worker::zone::ZoneSpec;
 
 use crate::birth::{self, Birth};
 use crate::engine::Plan;
@@ -44,17 +46,34 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Prepares `plan`: directories, logs, memory, sockets; whatever `before` has already is shared. On failure the
-    /// messages have been logged, and everything is as it was.
-    pub fn open(number: u64, plan: Plan, sockets: &SocketTable, zones: &shm::Registry) -> Result<Self, ()> {
+    /// Prepares `plan`: directories, logs, memory, sockets; what is there already in `sockets` and `zones` (made as `before`
+    /// says) is shared. On failure the messages have been logged, and everything is as it was.
+    pub fn open(
+        number: u64,
+        plan: Plan,
+        sockets: &SocketTable,
+        zones: &shm::Registry,
+        before: &[ZoneSpec],
+    ) -> Result<Self, ()> {
         if let Err(reason) = files::prepare(&plan) {
             journal::emerg(format_args!("{reason}"));
             return Err(());
         }
         let specs: Vec<shm::Spec> = plan.zones.iter().map(|zone| zone.shm()).collect();
         let format = |zone: &shm::Zone| {
-            let wanted = plan.zones.iter().find(|spec| spec.name == zone.spec().name);
-            wanted.map_or(Ok(()), |spec| spec.format(zone))
+            let named = |spec: &&ZoneSpec| spec.name == zone.spec().name;
+            let Some(wanted) = plan.zones.iter().find(named) else { return Ok(()) };
+            wanted.format(zone)?;
+            match (before.iter().find(named), zones.zone(&wanted.name)) {
+                (Some(before), Some(old)) => {
+                    // what cannot be taken over is learnt again
+                    if let Err(error) = wanted.carry(zone, before, old) {
+                        journal::write(Level::Warn, format_args!("zone \"{}\": {error}", wanted.name));
+                    }
+                    Ok(())
+                }
+                _ => Ok(()),
+            }
         };
         let zones = zones.next(&specs, format).map_err(|error| {
             journal::emerg(format_args!("shared memory: {error}"));

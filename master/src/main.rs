@@ -144,7 +144,7 @@ fn serve(argv: Vec<OsString>, program: Program, place: Place, options: Options) 
     let orphans = if master && !resumed { orphans::find(&plan.pid) } else { Orphans::default() };
     let sockets = inherited.map_or(orphans.sockets, |inherited| inherited.sockets);
     let sockets = SocketTable::inherited(sockets, predecessor.is_some());
-    let first = Generation::open(0, plan, &sockets, &shm::Registry::new())?;
+    let first = Generation::open(0, plan, &sockets, &shm::Registry::new(), &[])?;
     // those that no address wants
     drop(sockets);
     journal::use_log(first.plan.error_log());

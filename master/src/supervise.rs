@@ -212,8 +212,8 @@ impl Master {
         for warning in &checked.loaded.warnings {
             journal::write(Level::Warn, format_args!("{warning}"));
         }
-        if let Ok(next) = Generation::open(current.number + 1, checked.plan, &current.sockets, &current.zones)
-        {
+        let (sockets, zones, before) = (&current.sockets, &current.zones, &current.plan.zones);
+        if let Ok(next) = Generation::open(current.number + 1, checked.plan, sockets, zones, before) {
             self.try_out(next);
         }
     }

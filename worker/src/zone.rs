@@ -6,6 +6,8 @@ use std::rc::Rc;
 use conf::{Node, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::balance::DynamicRoom;
+
 /// What a zone is used for. Two directives that name one zone must agree; a reload that changes the use makes it anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ZoneKind {
@@ -54,6 +56,8 @@ pub struct GroupRoom {
     pub name: String,
     /// Servers the configuration names by address; there must be room for them.
     pub peers_min: u32,
+    /// Servers that are resolved while serving.
+    pub dynamic: Vec<DynamicRoom>,
     /// Checksum of what the configuration says of the upstream.
     pub digest: u32,
 }
@@ -89,6 +93,22 @@ impl ZoneSpec {
             ZoneKind::Sticky => shm::Sticky::format(zone).map(drop),
             ZoneKind::Counters => Ok(()),
         }
+    }
+
+    /// Enters into the freshly formatted `zone` what is worth keeping of `old`, the memory of the same name that the
+    /// configuration before this one used as `before`.
+    pub fn carry(&self, zone: &shm::Zone, before: &ZoneSpec, old: &shm::Zone) -> shm::Result<()> {
+        if self.kind != ZoneKind::Upstream || before.kind != ZoneKind::Upstream {
+            return Ok(());
+        }
+        let (new, old) = (shm::PeerZone::open(zone)?, shm::PeerZone::open(old)?);
+        for group in &self.groups {
+            let Some(known) = before.groups.iter().find(|known| known.name == group.name) else { continue };
+            if let (Some(to), Some(from)) = (new.group(&group.name), old.group(&group.name)) {
+                crate::balance::carry((to, &group.dynamic), (from, &known.dynamic))?;
+            }
+        }
+        Ok(())
     }
 
     fn format_peers(&self, zone: &shm::Zone) -> shm::Result<()> {

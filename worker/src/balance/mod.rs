@@ -8,6 +8,7 @@
 //!
 //! The methods know nothing of HTTP: what they hash is handed to them as bytes.
 
+mod carry;
 mod chash;
 mod crc32;
 mod group;
@@ -26,6 +27,7 @@ mod tier;
 #[cfg(test)]
 mod tests;
 
+pub use carry::{DynamicRoom, carry};
 pub use chash::ConsistentHash;
 pub use group::{Group, Seed};
 pub use hash::Hash;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use md5::{Digest, Md5};
 use net::Addr;
+use serde::{Deserialize, Serialize};
 use shm::peers::PeerConfig;
 
 use super::crc32::Crc32;
@@ -34,7 +35,7 @@ pub struct Server {
 }
 
 /// A name that is resolved while serving.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dynamic {
     /// The host.
     pub host: Box<str>,

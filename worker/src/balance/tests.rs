@@ -253,13 +253,20 @@ fn bound_sessions_stay_and_draining_servers_get_no_others() {
     assert_eq!(letter(&picked.peer), 'a');
 }
 
-/// A zone for group `u`.
-fn zone(peers_min: u32) -> shm::Zone {
-    let room = GroupRoom { name: "u".into(), peers_min, digest: 7 };
-    let spec = ZoneSpec { name: "z".into(), size: 64 << 10, kind: ZoneKind::Upstream, groups: vec![room] };
+/// What a zone for group `u` is to be.
+fn zone_spec(peers_min: u32, dynamic: Vec<DynamicRoom>) -> ZoneSpec {
+    let room = GroupRoom { name: "u".into(), peers_min, dynamic, digest: 7 };
+    ZoneSpec { name: "z".into(), size: 64 << 10, kind: ZoneKind::Upstream, groups: vec![room] }
+}
+
+fn make(spec: &ZoneSpec) -> shm::Zone {
     let zone = shm::Zone::create(&spec.shm()).unwrap();
     spec.format(&zone).unwrap();
     zone
+}
+
+fn zone(peers_min: u32) -> shm::Zone {
+    make(&zone_spec(peers_min, Vec::new()))
 }
 
 #[test]
@@ -309,4 +316,25 @@ fn addresses_come_and_go_under_running_requests() {
     assert_eq!(run(&group, 2, |_| GOOD), "aa");
     let states = shared.snapshot();
     assert_eq!((states.len(), states[0].1.conns), (1, 0));
+}
+
+#[test]
+fn a_reload_keeps_what_names_stand_for() {
+    let named = |port: u16| {
+        let dynamic = Dynamic { host: "a.test".into(), port, service: None };
+        Server { dynamic: Some(dynamic), ..Server::new(&format!("a.test:{port}"), Vec::new()) }
+    };
+    let of = |list: &[Server]| zone_spec(1, DynamicRoom::of(list));
+    let (old_list, new_list) = (vec![named(8081)], [servers(&[1]), vec![named(8082)]].concat());
+    let (before, after) = (of(&old_list), of(&new_list));
+    let (old, new) = (make(&before), make(&after));
+    let running = group(old_list, RoundRobin);
+    running.open(&old).unwrap();
+    running.shared().unwrap().lock().unwrap().add(&running.servers[0].config("127.0.0.1:8081", 0)).unwrap();
+    after.carry(&new, &before, &old).unwrap();
+    let next = group(new_list, RoundRobin);
+    next.open(&new).unwrap();
+    assert_eq!(counts(&run(&next, 4, |_| GOOD)), BTreeMap::from([('a', 2), ('b', 2)]));
+    let names: Vec<_> = next.current().members().map(|member| member.peer.server.to_string()).collect();
+    assert!(names.contains(&"a.test:8082".into()), "{names:?}");
 }

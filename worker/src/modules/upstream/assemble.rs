@@ -6,7 +6,7 @@ use std::time::Duration;
 use conf::{Error, Result, Span};
 
 use super::{CONF, GROUPS, UpstreamConf, dynamic, keepalive};
-use crate::balance::{Group, RoundRobin, Seed};
+use crate::balance::{DynamicRoom, Group, RoundRobin, Seed};
 use crate::build::{Builder, Conf, LevelKind, MergeCx};
 use crate::log::{self, Level};
 use crate::modules::resolver;
@@ -64,6 +64,7 @@ fn assemble(
         let room = GroupRoom {
             name: name.into(),
             peers_min: u32::try_from(fixed).unwrap_or(u32::MAX),
+            dynamic: DynamicRoom::of(&conf.servers),
             digest: crate::balance::digest(&conf.servers),
         };
         cx.zones.add_group(&zone.name, room);

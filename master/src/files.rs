@@ -39,11 +39,9 @@ pub fn reopen(plan: &Plan) {
 
 /// Makes the directory of the default error log, so that a fresh prefix works.
 pub fn make_log_directory(log: &Path) {
-    if let Some(directory) = log.parent()
-        && directory.parent().is_some_and(Path::is_dir)
-    {
+    if let Some(directory) = log.parent() {
         // opening the log says what is wrong
-        let _ = fs::create_dir(directory);
+        let _ = fs::create_dir_all(directory);
     }
 }
 
@@ -58,6 +56,10 @@ pub fn stderr(place: &Place) -> Option<OwnedFd> {
 }
 
 fn make_directory(path: &Path, user: Option<&Identity>) -> Result<(), String> {
+    // a prefix that was never installed is made as well: the paths of a packaged configuration are all elsewhere
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|error| failed("mkdir()", parent, &error))?;
+    }
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -28,6 +28,7 @@ mod table;
 mod trace;
 mod tunnel;
 mod upload;
+mod variables;
 
 pub use balancer::{Balancer, Blame, NoPeer, Outcome, Picked, Tried};
 pub use names::NameSet;
@@ -39,3 +40,4 @@ pub use resolve::{Resolve, ResolveError, resolver};
 pub use settings::{Bind, Conditions, IgnoredHeaders, Settings};
 pub use table::{Upstream, UpstreamTable};
 pub use trace::{Trace, Try};
+pub use variables::VARIABLES;

@@ -77,6 +77,10 @@ impl Module for Upstream {
         DIRECTIVES
     }
 
+    fn variables(&self) -> &'static [crate::variables::Variable] {
+        crate::upstream::VARIABLES
+    }
+
     fn register(&self, cx: &mut Builder) {
         cx.register(&CONF);
         cx.register(&GROUPS);

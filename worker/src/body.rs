@@ -177,6 +177,20 @@ impl Request {
         }
     }
 
+    /// Whether all of a body that was not asked for yet has been received.
+    pub(crate) fn body_is_here(&self) -> bool {
+        let crate::io::Io::H1(h1) = &self.io else { return true };
+        if let Some(left) = h1.decoder.left() {
+            return left <= h1.inbuf.len() as u64;
+        }
+        let (mut decoder, mut at) = (h1.decoder.clone(), 0);
+        while !decoder.is_end() && at < h1.inbuf.len() {
+            let Ok(decoded) = decoder.decode(&h1.inbuf[at..]) else { return false };
+            at += decoded.consumed;
+        }
+        decoder.is_end()
+    }
+
     fn check_body_size(&self) -> Result<(), Fault> {
         let limit = self.http().client_max_body_size;
         if limit > 0 && self.body.received > limit && !self.internal && self.body.declared.is_none() {

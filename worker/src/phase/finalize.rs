@@ -173,6 +173,9 @@ pub async fn send_response(req: &mut Request, response: Response) -> Flow {
     if let Err(fault) = req.discard_body().await {
         req.keepalive = false;
         req.log(crate::log::Level::Info, format_args!("{fault}"));
+        if fault.kind == Kind::Protocol {
+            return Flow::Status(fault.status);
+        }
     }
     let Response { status, body, content_type } = response;
     req.out.status = status;

@@ -98,9 +98,13 @@ fn set_cookie<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     if !start.eq_ignore_ascii_case(name) {
         return None;
     }
-    let value = rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
+    let value = skip_blanks(skip_blanks(rest).strip_prefix(b"=")?);
     let end = memchr::memchr(b';', value).unwrap_or(value.len());
     Some(&value[..end])
+}
+
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    &text[text.iter().take_while(|byte| **byte == b' ').count()..]
 }
 
 #[cfg(test)]

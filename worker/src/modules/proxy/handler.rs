@@ -143,7 +143,8 @@ impl ProxyHandler {
         let streamed = !self.buffer_body
             && req.origin == Origin::Client
             && req.body.progress == Progress::Unread
-            && (!chunked || self.plan.is_http11());
+            && (!chunked || self.plan.is_http11())
+            && !req.body_is_here();
         if streamed { Upload::Streamed { chunked } } else { Upload::Kept }
     }
 

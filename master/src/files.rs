@@ -50,7 +50,7 @@ pub fn stderr(place: &Place) -> Option<OwnedFd> {
     let log = place
         .early_log
         .as_deref()
-        .and_then(|log| OpenOptions::new().append(true).create(true).open(log).ok());
+        .and_then(|log| worker::log::open_to_append(log).ok());
     let null = || OpenOptions::new().write(true).open("/dev/null").ok();
     log.or_else(null).map(OwnedFd::from)
 }

@@ -14,6 +14,7 @@
 use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -75,7 +76,7 @@ impl LogFile {
         let sink = if self.path == Path::new(STDERR) {
             Sink::Stderr
         } else {
-            Sink::File(OpenOptions::new().append(true).create(true).open(&self.path)?)
+            Sink::File(open_to_append(&self.path)?)
         };
         *self.file.borrow_mut() = Some(sink);
         Ok(())
@@ -188,6 +189,11 @@ impl LogFile {
     pub fn is_open(&self) -> bool {
         self.file.borrow().is_some()
     }
+}
+
+/// Opens or creates a log that others may read and only its owner may write, whatever the process's umask is.
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
 }
 
 /// Memory kept between two writes.

@@ -6,14 +6,14 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::log::{Level, Trouble};
+use crate::log::{Level, Trouble, open_to_append};
 use crate::request::Request;
 use crate::script::Template;
 
@@ -50,7 +50,7 @@ impl NamedFile {
         }
         let path = Path::new(OsStr::from_bytes(&name));
         let opened = match cache {
-            None => open(path).map(Rc::new),
+            None => open_to_append(path).map(Rc::new),
             Some(cache) => cache.open(&name),
         };
         match opened {
@@ -66,10 +66,6 @@ impl NamedFile {
             }
         }
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
 }
 
 /// What `open_log_file_cache` says.
@@ -140,7 +136,7 @@ impl FileCache {
         });
         let file = match open_file {
             Some(file) => file,
-            None => Rc::new(open(path)?),
+            None => Rc::new(open_to_append(path)?),
         };
         inner.used(name, &file, options, now_ms);
         Ok(file)

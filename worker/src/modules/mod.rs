@@ -34,6 +34,7 @@ pub mod split_clients;
 pub mod ssl;
 pub mod static_file;
 pub mod stub_status;
+pub mod sub;
 pub mod try_files;
 pub mod upstream;
 pub mod userid;
@@ -86,4 +87,5 @@ pub const ALL: &[&dyn Module] = &[
     &realip::MODULE,
     &stub_status::MODULE,
     &userid::MODULE,
+    &sub::MODULE,
 ];

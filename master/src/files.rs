@@ -47,10 +47,7 @@ pub fn make_log_directory(log: &Path) {
 
 /// Where standard error of a server in the background goes: to its early log, or to nowhere.
 pub fn stderr(place: &Place) -> Option<OwnedFd> {
-    let log = place
-        .early_log
-        .as_deref()
-        .and_then(|log| worker::log::open_to_append(log).ok());
+    let log = place.early_log.as_deref().and_then(|log| worker::log::open_to_append(log).ok());
     let null = || OpenOptions::new().write(true).open("/dev/null").ok();
     log.or_else(null).map(OwnedFd::from)
 }

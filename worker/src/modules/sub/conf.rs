@@ -64,7 +64,7 @@ pub(super) fn apply_sub_filter(cx: &mut Builder, node: &Node) -> Result<()> {
     if cx.conf(&CONF).set.pairs.as_ref().is_some_and(|pairs| pairs.len() == PAIRS_MAX) {
         return Err(node.error(format!("number of search patterns exceeds {PAIRS_MAX}")));
     }
-    let pattern = Template::parse(cx, node, &node.bytes(0).to_ascii_lowercase())?;
+    let pattern = Template::parse(cx, node, node.bytes(0).to_ascii_lowercase())?;
     let value = Template::parse(cx, node, node.bytes(1))?;
     let pairs = cx.conf(&CONF).set.pairs.or_insert_with(|| Rc::from([]));
     *pairs = pairs.iter().cloned().chain([Pair { pattern, value }]).collect();

@@ -19,7 +19,8 @@ fn page() -> String {
     for module in ALL {
         variables(&mut page, *module);
     }
-    page.push_str(body);
+    // one title per page: what is a title of its own in the reference is a section here
+    page.push_str(&body.replace("\n# ", "\n## "));
     page
 }
 

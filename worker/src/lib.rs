@@ -33,6 +33,7 @@ pub mod resolver;
 pub mod script;
 pub mod syslog;
 pub mod temp;
+pub mod transport;
 pub mod upstream;
 pub mod variables;
 pub mod wildcard;

@@ -12,6 +12,7 @@ use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::io::Io;
 use crate::request::Request;
+use crate::transport::Transport;
 
 /// Free requests kept for reuse.
 const REQUESTS_KEPT: usize = 64;
@@ -120,7 +121,7 @@ impl Worker {
             return Some(Rc::clone(nobody));
         }
         let (stream, _) = Stream::pair().ok()?;
-        let nobody = Connection::nobody(stream, Rc::clone(&like.listening));
+        let nobody = Connection::nobody(Transport::Plain(stream), Rc::clone(&like.listening));
         Some(Rc::clone(self.nobody.get_or_init(|| Rc::new(nobody))))
     }
 

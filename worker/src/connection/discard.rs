@@ -7,6 +7,7 @@ use net::{Buf, Timeout};
 use super::h1::answer_expectation;
 use crate::fault::{Fault, Kind, Side};
 use crate::request::Request;
+use crate::transport::Transport;
 
 /// Consumes what of the body is here already. What is not is left to [`drain`] behind the response: waiting for bytes that
 /// nobody wants would hold it back.
@@ -67,8 +68,8 @@ pub(crate) async fn drain(req: &mut Request) -> bool {
 /// Closes in a way that lets the client read the response although it may still be sending: our side ends, and what
 /// comes is read and dropped for a while. A close with unread bytes would reset the connection and could destroy the
 /// response on its way.
-pub(crate) async fn linger(stream: net::Stream, total_ms: u64, idle_ms: u64) {
-    if stream.shutdown_write().is_err() {
+pub(crate) async fn linger(stream: Transport, total_ms: u64, idle_ms: u64) {
+    if stream.end_sending().await.is_err() {
         return;
     }
     let until = net::now().0.saturating_add(total_ms);

@@ -6,11 +6,12 @@ use net::{Buf, Timeout};
 
 use crate::fault::{Fault, Kind, Side};
 use crate::request::Request;
+use crate::transport::Transport;
 
 /// Bytes in and bytes out.
 pub struct H1 {
     /// The stream.
-    pub stream: net::Stream,
+    pub stream: Transport,
     /// Received and not consumed: the rest of a head, body bytes, pipelined requests.
     pub inbuf: Buf,
     /// Reads heads.
@@ -36,7 +37,7 @@ pub const QUEUE_BYTES_MAX: usize = 256 * 1024;
 
 impl H1 {
     /// A connection that just became busy.
-    pub fn new(stream: net::Stream) -> Self {
+    pub fn new(stream: Transport) -> Self {
         Self {
             stream,
             inbuf: Buf::new(),

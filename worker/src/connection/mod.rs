@@ -23,13 +23,14 @@ pub(crate) use write::{write_body, write_copied};
 
 use crate::log::Level;
 use crate::modules::http;
+use crate::transport::Transport;
 
 /// What all requests of one connection share.
 pub struct Connection {
     /// Serial number of the connection in this worker, printed as `*N` in logs.
     pub number: u64,
     /// The stream.
-    pub stream: net::Stream,
+    pub stream: Transport,
     /// The peer as connected: a proxy, if there is one before us.
     pub client: Rc<ClientAddr>,
     /// What a PROXY protocol header said.
@@ -50,7 +51,7 @@ pub struct Connection {
 
 impl Connection {
     /// A connection with nobody at its other end.
-    pub(crate) fn nobody(stream: net::Stream, listening: Rc<Listening>) -> Self {
+    pub(crate) fn nobody(stream: Transport, listening: Rc<Listening>) -> Self {
         Self {
             number: 0,
             stream,

@@ -30,6 +30,7 @@ use crate::log::Level;
 use crate::modules::http::{self, LingeringClose};
 use crate::phase::{self, Flow};
 use crate::request::Request;
+use crate::transport::Transport;
 use crate::worker::{ConnectionGuard, Worker};
 
 /// How a busy spell ended.
@@ -56,13 +57,13 @@ pub(super) async fn connection(
             Spell::Close => {
                 // a background subrequest may still hold the stream
                 if Rc::strong_count(&conn) > 1 {
-                    let _ = conn.stream.shutdown();
+                    let _ = conn.stream.socket().shutdown();
                 }
                 return;
             }
             Spell::Idle(ms) => wait_ms = ms,
         }
-        let idle = worker.idle(&conn.stream);
+        let idle = worker.idle(conn.stream.socket());
         let readable = conn.stream.readable(Timeout::ms(wait_ms)).await;
         drop(idle);
         if let Err(error) = readable {
@@ -98,7 +99,7 @@ async fn establish(
     let secure = listening.secure;
     Some(Rc::new(Connection {
         number,
-        stream,
+        stream: Transport::Plain(stream),
         client: Rc::new(client),
         proxied,
         early: Cell::new(early),
@@ -173,7 +174,7 @@ async fn finish(req: &mut Request) -> bool {
             let _ = h1.flush(send_timeout).await;
         }
         if reset && !partial {
-            let _ = req.conn.stream.set_linger_reset();
+            let _ = req.conn.stream.socket().set_linger_reset();
         }
         return false;
     }
@@ -183,7 +184,7 @@ async fn finish(req: &mut Request) -> bool {
     let h1 = req.io.h1();
     if h1.flush(send_timeout).await.is_err() {
         if reset {
-            let _ = req.conn.stream.set_linger_reset();
+            let _ = req.conn.stream.socket().set_linger_reset();
         }
         return false;
     }
@@ -228,7 +229,7 @@ async fn time_out(req: &mut Request, conn: &Rc<Connection>) {
     phase::run_refused(req, Flow::Status(408)).await;
     if reset {
         // nothing can be done if even that fails
-        let _ = conn.stream.set_linger_reset();
+        let _ = conn.stream.socket().set_linger_reset();
     }
 }
 

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use http1::{Progress, ResponseHead, ResponseOptions, ResponseParser};
-use net::{Buf, Stream, Timeout};
+use net::{Buf, Timeout};
 
 use super::link::Link;
 use super::retry::Failure;
@@ -18,6 +18,7 @@ use super::{Conditions, Order, Upload};
 use crate::fault::Fault;
 use crate::log::Level;
 use crate::request::Request;
+use crate::transport::Transport;
 
 pub(super) const SENDING: &str = "sending request to upstream";
 pub(super) const READING_HEAD: &str = "reading response header from upstream";
@@ -154,7 +155,7 @@ async fn race<A: Future, B: Future>(sending: A, reading: B) -> Result<A::Output,
 
 /// Reads response heads.
 struct Reader {
-    stream: Stream,
+    stream: Transport,
     options: ResponseOptions,
     parser: ResponseParser,
     buf: Buf,

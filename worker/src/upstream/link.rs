@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
-use net::{Buf, ConnectOptions, Stream};
+use net::{Buf, ConnectOptions};
 
 use super::pool::{Idle, Pool};
 use super::retry::Failure;
 use super::{Blame, Order, Outcome, Picked, Upstream};
 use crate::request::Request;
+use crate::transport::Transport;
 
 /// A chosen server while a request is talking to it. The balancer hears the end of it in any case.
 pub(super) struct Choice {
@@ -48,7 +49,7 @@ impl Drop for Choice {
 
 /// A connection in use.
 pub(super) struct Link {
-    pub(super) stream: Stream,
+    pub(super) stream: Transport,
     /// It served requests before, and its next receive is under way.
     pub(super) reused: bool,
     requests: u64,
@@ -85,7 +86,7 @@ impl Link {
         let addr = &choice.picked().peer.addr;
         match net::connect(addr, &options).await {
             Ok(stream) => Ok(Self {
-                stream,
+                stream: Transport::Plain(stream),
                 reused: false,
                 requests: 1,
                 born: net::now().0,

@@ -14,7 +14,6 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use http1::{BodyDecoder, ResponseHead};
-use net::Stream;
 
 use super::exchange::{Answer, NoAnswer, exchange};
 use super::link::{Choice, Link};
@@ -26,6 +25,7 @@ use crate::filter::Chain;
 use crate::log::Level;
 use crate::phase::Flow;
 use crate::request::{Origin, Request};
+use crate::transport::Transport;
 
 const CONNECTING: &str = "connecting to upstream";
 
@@ -46,7 +46,7 @@ pub async fn pass(req: &mut Request, order: &Order<'_>) -> Flow {
 }
 
 /// Runs `work` unless the client hangs up first.
-async fn unless_hung_up<F: Future>(work: F, client: &Stream, order: &Order<'_>) -> Option<F::Output> {
+async fn unless_hung_up<F: Future>(work: F, client: &Transport, order: &Order<'_>) -> Option<F::Output> {
     let mut work = pin!(work);
     let mut watch = pin!(client.hung_up());
     poll_fn(|cx| {

@@ -11,9 +11,10 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use net::{Addr, Buf, Stream};
+use net::{Addr, Buf};
 
 use super::Upstream;
+use crate::transport::Transport;
 
 /// Settings of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +43,7 @@ const SWEEP_MS_MIN: u64 = 50;
 
 /// A connection that is not in use.
 pub(super) struct Idle {
-    pub(super) stream: Stream,
+    pub(super) stream: Transport,
     pub(super) addr: Addr,
     /// Which location's settings it was made with.
     pub(super) tag: usize,

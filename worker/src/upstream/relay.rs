@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http1::{BodyDecoder, Headers};
-use net::{Buf, Stream, Timeout};
+use net::{Buf, Timeout};
 
 use super::decode::{Rest, strip};
 use super::link::{Choice, Link};
@@ -24,6 +24,7 @@ use crate::fault::{Fault, Kind, Side};
 use crate::filter::Chain;
 use crate::log::Level;
 use crate::request::Request;
+use crate::transport::Transport;
 
 pub(super) const READING: &str = "reading upstream";
 
@@ -174,7 +175,7 @@ fn room(decoder: &BodyDecoder) -> Buf {
 
 /// Receives one piece of the body into `buf`, without its framing.
 async fn receive(
-    stream: &Stream,
+    stream: &Transport,
     decoder: &mut BodyDecoder,
     buf: Buf,
     timeout: Timeout,

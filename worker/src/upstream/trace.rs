@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use http1::{Headers, ResponseHead};
-use net::{Stream, Tick};
+use net::Tick;
+
+use crate::transport::Transport;
 
 /// One try to get a response from one server.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +52,7 @@ pub struct Trace {
 struct Live {
     start: Tick,
     /// The connection with its counters at the start.
-    stream: Option<(Stream, u64, u64)>,
+    stream: Option<(Transport, u64, u64)>,
 }
 
 impl Trace {
@@ -72,7 +74,7 @@ impl Trace {
     }
 
     /// The try under way has a connection.
-    pub(super) fn connected(&mut self, stream: &Stream) {
+    pub(super) fn connected(&mut self, stream: &Transport) {
         let Some(live) = &mut self.live else { return };
         live.stream = Some((stream.clone(), stream.bytes_sent(), stream.bytes_received()));
         let elapsed = net::now().since(live.start).as_millis() as u64;

@@ -5,12 +5,13 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use net::{Buf, Received, Stream, Timeout};
+use net::{Buf, Received, Timeout};
 
 use super::Order;
 use super::link::Link;
 use crate::fault::{Fault, Kind, Side};
 use crate::request::Request;
+use crate::transport::Transport;
 
 const DOING: &str = "proxying upgraded connection";
 /// Room for one receive.
@@ -75,8 +76,8 @@ where
 
 /// One direction.
 struct Way<'a> {
-    from: &'a Stream,
-    to: &'a Stream,
+    from: &'a Transport,
+    to: &'a Transport,
     /// Longest silence of `from`, ms.
     silence_ms: Option<u64>,
     /// Longest time `to` may take nothing, ms.

@@ -3,12 +3,13 @@
 use std::io;
 
 use bytes::Bytes;
-use net::{Buf, Chain, Stream, Timeout};
+use net::{Buf, Chain, Timeout};
 
 use crate::fault::Fault;
 use crate::filter::Chunk;
 use crate::output::read_file;
 use crate::request::Request;
+use crate::transport::Transport;
 
 /// Heads with bodies up to this size leave in one piece.
 const COPY_BYTES_MAX: u64 = 8 * 1024;
@@ -43,7 +44,7 @@ pub(super) fn small(req: &Request, with_body: bool) -> Option<Buf> {
 
 /// Sends a head and a kept body.
 pub(super) async fn kept(
-    stream: &Stream,
+    stream: &Transport,
     head: Bytes,
     body: Vec<Chunk>,
     timeout: Timeout,
@@ -73,7 +74,7 @@ pub(super) async fn kept(
 /// Sends a head, and the body piece by piece as the client sends it.
 pub(super) async fn streamed(
     req: &mut Request,
-    stream: &Stream,
+    stream: &Transport,
     chunked: bool,
     timeout: Timeout,
 ) -> Result<(), Unsent> {
@@ -95,7 +96,7 @@ pub(super) async fn streamed(
 }
 
 /// Sends what is in `buf` and empties it.
-async fn send(stream: &Stream, buf: &mut Buf, timeout: Timeout) -> Result<(), Unsent> {
+async fn send(stream: &Transport, buf: &mut Buf, timeout: Timeout) -> Result<(), Unsent> {
     if buf.is_empty() {
         return Ok(());
     }
@@ -106,7 +107,7 @@ async fn send(stream: &Stream, buf: &mut Buf, timeout: Timeout) -> Result<(), Un
 
 /// Adds a piece of the body to what is sent next, or sends both when it is large.
 async fn push(
-    stream: &Stream,
+    stream: &Transport,
     next: &mut Buf,
     bytes: Bytes,
     chunked: bool,

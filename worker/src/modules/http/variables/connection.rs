@@ -62,7 +62,7 @@ pub(super) const VARIABLES: &[Variable] = &[
 ];
 
 fn tcp_info(req: &Request, out: &mut Vec<u8>, field: impl Fn(&net::TcpInfo) -> u32) -> bool {
-    match req.conn.stream.tcp_info() {
+    match req.conn.stream.socket().tcp_info() {
         Ok(info) => number(out, field(&info).into()),
         Err(_) => false,
     }

@@ -1,0 +1,114 @@
+//! What a connection sends and receives through: the socket itself, or something between it and the engine.
+//!
+//! The engine sees plain bytes either way. One enum instead of a trait object: the choice is made once per connection, a
+//! plain connection pays one predictable branch per operation, and nothing is allocated for it.
+
+use std::io;
+use std::task::Waker;
+use std::time::Duration;
+
+use net::{Buf, Chain, Received, Stream, Timeout};
+
+/// A connected byte stream as the engine uses it. Clones share it; it is closed when the last one is dropped.
+///
+/// One task part may receive while another one sends, as with [`net::Stream`].
+#[derive(Debug, Clone)]
+pub enum Transport {
+    /// Bytes go over the socket as they are.
+    Plain(Stream),
+}
+
+impl Transport {
+    /// The socket below, for what concerns the connection and not its bytes: addresses, options, registration as idle.
+    pub fn socket(&self) -> &Stream {
+        match self {
+            Self::Plain(stream) => stream,
+        }
+    }
+
+    /// See [`Stream::recv`].
+    pub async fn recv(&self, buf: Buf, timeout: Timeout) -> (io::Result<usize>, Buf) {
+        match self {
+            Self::Plain(stream) => stream.recv(buf, timeout).await,
+        }
+    }
+
+    /// See [`Stream::recv_idle`].
+    pub async fn recv_idle(
+        &self,
+        buf: Buf,
+        grace: Duration,
+        timeout: Timeout,
+    ) -> (io::Result<Received>, Buf) {
+        match self {
+            Self::Plain(stream) => stream.recv_idle(buf, grace, timeout).await,
+        }
+    }
+
+    /// See [`Stream::readable`].
+    pub async fn readable(&self, timeout: Timeout) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.readable(timeout).await,
+        }
+    }
+
+    /// See [`Stream::hung_up`].
+    pub async fn hung_up(&self) {
+        self.socket().hung_up().await;
+    }
+
+    /// See [`Stream::send_buf`].
+    pub async fn send_buf(&self, buf: Buf, timeout: Timeout) -> (io::Result<()>, Buf) {
+        match self {
+            Self::Plain(stream) => stream.send_buf(buf, timeout).await,
+        }
+    }
+
+    /// See [`Stream::send_vec`].
+    pub async fn send_vec(&self, chain: Chain, timeout: Timeout) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.send_vec(chain, timeout).await,
+        }
+    }
+
+    /// Starts the next receive of a connection that becomes idle; see [`Stream::start_ahead`].
+    pub fn start_ahead(&self, buf: Buf, waker: &Waker) -> bool {
+        self.socket().start_ahead(buf, waker)
+    }
+
+    /// Whether the peer spoke out of turn or ended; see [`Stream::ahead_ended`].
+    pub fn ahead_ended(&self, waker: &Waker) -> bool {
+        self.socket().ahead_ended(waker)
+    }
+
+    /// See [`Stream::recv_started`].
+    pub async fn recv_started(&self, timeout: Timeout) -> (io::Result<usize>, Buf) {
+        match self {
+            Self::Plain(stream) => stream.recv_started(timeout).await,
+        }
+    }
+
+    /// Bytes of the engine received over the connection's life.
+    pub fn bytes_received(&self) -> u64 {
+        match self {
+            Self::Plain(stream) => stream.bytes_received(),
+        }
+    }
+
+    /// Bytes of the engine sent over the connection's life.
+    pub fn bytes_sent(&self) -> u64 {
+        match self {
+            Self::Plain(stream) => stream.bytes_sent(),
+        }
+    }
+
+    /// Ends the sending direction.
+    ///
+    /// # Errors
+    /// The connection is gone already.
+    pub async fn end_sending(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.shutdown_write(),
+        }
+    }
+}

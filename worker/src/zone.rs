@@ -19,6 +19,8 @@ pub enum ZoneKind {
     Upstream,
     /// `sticky learn`.
     Sticky,
+    /// `lua_shared_dict`.
+    Dict,
     /// Counters of the process group (`stub_status`).
     Counters,
 }
@@ -31,6 +33,7 @@ impl ZoneKind {
             ZoneKind::LimitConn => shm::LimitConn::KIND,
             ZoneKind::Upstream => shm::PeerZone::KIND,
             ZoneKind::Sticky => shm::Sticky::KIND,
+            ZoneKind::Dict => shm::Dict::KIND,
             ZoneKind::Counters => crate::counters::Counters::zone_kind(),
         }
     }
@@ -91,6 +94,7 @@ impl ZoneSpec {
             ZoneKind::LimitConn => shm::LimitConn::format(zone).map(drop),
             ZoneKind::Upstream => self.format_peers(zone),
             ZoneKind::Sticky => shm::Sticky::format(zone).map(drop),
+            ZoneKind::Dict => shm::Dict::format(zone).map(drop),
             ZoneKind::Counters => Ok(()),
         }
     }

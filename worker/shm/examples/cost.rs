@@ -11,8 +11,9 @@ use std::{
 };
 
 use shm::{
-    Counters, Identity, LimitConn, LimitReq, Lock, PeerZone, Region, Result, Spec, Table, Zone,
+    Counters, Dict, Identity, LimitConn, LimitReq, Lock, PeerZone, Region, Result, Spec, Table, Zone,
     counter::{STATUS, Status},
+    dict::{Order, Value},
     peers::{GroupSpec, PeerConfig},
 };
 
@@ -109,6 +110,19 @@ fn alone() -> Result<()> {
         })
     };
     report("peers: one round over 4 + count", best(|n| drop(black_box(round(n)))));
+    dictionary()
+}
+
+fn dictionary() -> Result<()> {
+    let dict = Dict::format(&zone(Dict::KIND, 10 << 20)?)?;
+    let set = |n: u32| dict.store(&key(n % 10_000), Value::String(&[7; 32]), Order::SET, u64::from(n));
+    report("dict: set of 10,000 keys", best(|n| drop(black_box(set(n)))));
+    let get = |n: u32| dict.get(&key(n), 1, false, |found| matches!(found.value, Value::String(_)));
+    report("dict: get of 1 key", best(|_| drop(black_box(get(1)))));
+    report("dict: get of 10,000 keys", best(|n| drop(black_box(get(n % 10_000)))));
+    let incr = |n: u32| dict.incr(&key(n), 1.0, Some((0.0, 0)), 1);
+    report("dict: incr of 1 key", best(|_| drop(black_box(incr(20_000)))));
+    report("dict: incr of 10,000 keys", best(|n| drop(black_box(incr(20_000 + n % 10_000)))));
     Ok(())
 }
 
@@ -146,6 +160,20 @@ fn contended(zone: &Zone, what: &str) -> Result<Box<dyn FnMut(u32)>> {
                 drop(black_box(limit.account(&key(n % 10_000), u64::from(n) + 1, 1000, 1 << 40)))
             })
         }
+        "dict incr, 1 key" | "dict incr, 10,000 keys" => {
+            let dict = Dict::open_region(&dictionary_part(zone)?)?;
+            let keys = if what.ends_with("1 key") { 1 } else { 10_000 };
+            Box::new(move |n| drop(black_box(dict.incr(&key(n % keys), 1.0, Some((0.0, 0)), 1))))
+        }
+        "dict get, 1 key" | "dict get, 10,000 keys" => {
+            let dict = Dict::open_region(&dictionary_part(zone)?)?;
+            let keys = if what.ends_with("1 key") { 1 } else { 10_000 };
+            for n in 0..10_000 {
+                // it is there or was refused: either costs what it costs
+                let _ = dict.store(&key(n), Value::Number(1.0), Order::SET, 1);
+            }
+            Box::new(move |n| drop(black_box(dict.get(&key(n % keys), 1, false, |_| ()))))
+        }
         _ => {
             let limit = LimitReq::open_region(&tables)?;
             Box::new(move |n| {
@@ -155,12 +183,18 @@ fn contended(zone: &Zone, what: &str) -> Result<Box<dyn FnMut(u32)>> {
     })
 }
 
+/// As much of the zone as makes two tables.
+fn dictionary_part(zone: &Zone) -> Result<Region> {
+    zone.body().part(64, 9 << 20)
+}
+
 fn together(what: &str) -> Result<()> {
     let zone = Zone::create(&spec())?;
     let tables = zone.body().part(64, zone.body().len() / 2 / 64 * 64)?;
     match what {
         "lock" => {}
         "limit_req, 1 table" => drop(shm::Shards::format(&tables.part(0, 1 << 20)?, 0)?),
+        dict if dict.starts_with("dict") => drop(Dict::format_region(&dictionary_part(&zone)?)?),
         _ => drop(shm::Shards::format(&tables, 0)?),
     }
     let fd = std::os::fd::AsRawFd::as_raw_fd(&zone.fd());
@@ -189,5 +223,15 @@ fn main() -> Result<()> {
     }
     println!("{:<44} {:>8}", "", "ns");
     alone()?;
-    ["lock", "limit_req, 1 table", "limit_req, 4 tables"].into_iter().try_for_each(together)
+    [
+        "lock",
+        "limit_req, 1 table",
+        "limit_req, 4 tables",
+        "dict incr, 1 key",
+        "dict incr, 10,000 keys",
+        "dict get, 1 key",
+        "dict get, 10,000 keys",
+    ]
+    .into_iter()
+    .try_for_each(together)
 }

@@ -6,6 +6,7 @@
 //! kept under a slot of its own ([`slot`]) from which a successor can subtract it.
 
 pub mod counter;
+pub mod dict;
 pub mod error;
 mod hash;
 pub mod limit;
@@ -20,6 +21,7 @@ pub mod table;
 pub mod zone;
 
 pub use counter::{Counters, Metric};
+pub use dict::Dict;
 pub use error::{Error, Result};
 pub use limit::{LimitConn, LimitReq};
 pub use lock::{Guard, Lock};

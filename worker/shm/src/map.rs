@@ -253,6 +253,15 @@ impl Region {
         Ok(())
     }
 
+    /// Copies `len` bytes from one place to another, which may overlap. The caller holds the lock that guards them.
+    pub(crate) fn shift(&self, from: usize, to: usize, len: usize) -> Result<()> {
+        kill_point();
+        let (from, to) = (self.check(from, len)?, self.check(to, len)?);
+        // SAFETY: both are inside the mapping, and `copy` tolerates overlap.
+        unsafe { std::ptr::copy(from, to, len) };
+        Ok(())
+    }
+
     /// Zeroes `len` bytes at `offset`. The caller holds the lock that guards them.
     pub(crate) fn zero(&self, offset: usize, len: usize) -> Result<()> {
         kill_point();

@@ -316,6 +316,62 @@ impl TableGuard<'_> {
         self.noted(self.put(key, value, evict_max))
     }
 
+    /// A new entry whose value is `parts` one behind the other, the newest. Evicts up to `evict_max` of the oldest, but never
+    /// `keep`; says how many it did. An entry that has the key already is hidden until it is removed.
+    pub(crate) fn insert_parts(
+        &mut self,
+        key: &[u8],
+        parts: &[&[u8]],
+        evict_max: u32,
+        keep: Option<EntryRef>,
+    ) -> Result<(EntryRef, u32)> {
+        let fill = |entry| {
+            let (mut at, _) = self.value_at(entry)?;
+            for part in parts {
+                self.table.region.write(at, part)?;
+                at += part.len();
+            }
+            Ok(())
+        };
+        let len = parts.iter().map(|part| part.len()).sum();
+        self.noted(self.add_evicting(key, len, evict_max, keep, fill))
+    }
+
+    /// Whether the memory of `entry` is what a value of `len` bytes would get.
+    pub(crate) fn fits(&self, entry: EntryRef, len: usize) -> Result<bool> {
+        let fits = || {
+            let (_, old) = self.value_at(entry)?;
+            let key = self.key_len(entry)?;
+            let rounded = |len| Slab::rounded(Table::entry_size(key, len));
+            Ok(old == len || rounded(old) == rounded(len))
+        };
+        self.noted(fits())
+    }
+
+    /// Changes the value of `entry` to one of `len` bytes for which its memory [`fits`](Self::fits). `change` gets the memory
+    /// and where the value begins. If we die meanwhile the entry is dropped.
+    pub(crate) fn change(
+        &mut self,
+        entry: EntryRef,
+        len: usize,
+        change: impl FnOnce(&Region, usize) -> Result<()>,
+    ) -> Result<()> {
+        let fits = self.fits(entry, len)?;
+        let changed = || {
+            let (at, old) = self.value_at(entry)?;
+            if !fits {
+                return Err(Error::TooLong { have: len, max: old });
+            }
+            let region = &self.table.region;
+            region.store32(JOURNAL_AT, entry.0)?;
+            compiler_fence(Ordering::SeqCst);
+            change(region, at)?;
+            region.store32(entry.at() + VALUE_LEN, len as u32)?;
+            region.publish32(JOURNAL_AT, 0)
+        };
+        self.noted(changed())
+    }
+
     /// Removes the entry.
     pub fn remove(&mut self, entry: EntryRef) -> Result<()> {
         self.noted(self.unlink_and_free(entry))

@@ -14,8 +14,9 @@ use std::{
 };
 
 use shm::{
-    Counters, LimitConn, LimitReq, Lock, PeerZone, Spec, Table, Zone,
+    Counters, Dict, LimitConn, LimitReq, Lock, PeerZone, Spec, Table, Zone,
     counter::{STATUS, Status},
+    dict::{End, Order, Value},
     limit::Lookup,
     peers::{GroupSpec, PeerConfig},
 };
@@ -129,6 +130,12 @@ fn child() {
                 let key = format!("churn{}", n % 300);
                 table.lock().unwrap().set(key.as_bytes(), &vec![n as u8; n as usize * 31 % 700], 30).unwrap();
             }
+        }
+        "dictionary" => {
+            let zone = Zone::attach(fd, &dictionary()).unwrap();
+            let dict = Dict::open(&zone).unwrap();
+            println!("\nready");
+            hammer(&dict);
         }
         "connections" => {
             let zone = Zone::attach(fd, &spec(LimitConn::KIND, 64 << 10)).unwrap();
@@ -311,4 +318,74 @@ fn a_dead_workers_upstream_connections_are_taken_off() {
     assert_eq!(peers.retire_dead().unwrap(), 1);
     worker.child.wait().unwrap();
     assert_eq!(group.lock().unwrap().state(peer).unwrap().conns, 0);
+}
+
+fn dictionary() -> Spec {
+    spec(Dict::KIND, 256 << 10)
+}
+
+/// Does everything there is to do to a dictionary, for ever. Texts are of one byte, so that a torn one is noticed.
+fn hammer(dict: &Dict) {
+    for n in 0u64.. {
+        let key = (n * 7919 % 60).to_le_bytes();
+        let text = vec![n as u8; n as usize * 31 % 900];
+        let order = Order { ttl_ms: n % 3 * 10, ..Order::SET };
+        match n % 9 {
+            0 | 1 => drop(dict.store(&key, Value::String(&text), order, n)),
+            2 => drop(dict.incr(&key, 1.0, Some((0.0, 0)), n)),
+            3 => drop(dict.push(b"list", Value::String(&text), End::Left, n)),
+            4 => drop(dict.push(b"list", Value::Number(1.0), End::Right, n)),
+            5 | 6 => drop(dict.pop(b"list", End::Right, n, |_| ())),
+            7 => drop(dict.delete(&key, n)),
+            _ => check_text(dict, &key, n),
+        }
+        let _ = dict.incr(b"precious", 1.0, None, n);
+    }
+}
+
+fn check_text(dict: &Dict, key: &[u8], now: u64) {
+    let _ = dict.get(key, now, true, |found| {
+        if let Value::String(text) = found.value {
+            assert!(text.iter().all(|byte| *byte == text[0]), "a torn value");
+        }
+    });
+}
+
+#[test]
+fn a_dictionary_survives_workers_killed_in_the_middle_of_it() {
+    let zone = Zone::create(&dictionary()).unwrap();
+    let dict = Dict::format(&zone).unwrap();
+    dict.store(b"precious", Value::Number(0.0), Order::SET, 1).unwrap();
+    let mut workers: Vec<_> = (0..4).map(|_| Worker::start("dictionary", &zone)).collect();
+    let mut last = 0.0;
+    for round in 0..40usize {
+        let victim = &mut workers[round % 4];
+        victim.kill();
+        victim.child.wait().unwrap();
+        workers[round % 4] = Worker::start("dictionary", &zone);
+        // nobody waits longer than for one takeover, and what counts only grows
+        let began = Instant::now();
+        let now = dict.incr(b"precious", 0.0, None, 1).expect("it is used most of all").value;
+        assert!(began.elapsed() < TAKEOVER_MAX, "{:?}", began.elapsed());
+        assert!(now >= last, "{now} after {last}");
+        last = now;
+        for n in 0..60u64 {
+            check_text(&dict, &n.to_le_bytes(), 1);
+        }
+        dict.llen(b"list", 1).unwrap();
+    }
+    for worker in &mut workers {
+        worker.kill();
+        worker.child.wait().unwrap();
+    }
+    dict.recover().unwrap();
+    let mut keys = Vec::new();
+    dict.keys(0, 1, |key| keys.push(key.to_vec())).unwrap();
+    for key in &keys {
+        check_text(&dict, key, 1);
+    }
+    assert!(last > 0.0 && keys.contains(&b"precious".to_vec()));
+    dict.flush_all().unwrap();
+    dict.flush_expired(0, 2).unwrap();
+    assert!(dict.free_space().unwrap() > 200 << 10, "no memory is lost");
 }

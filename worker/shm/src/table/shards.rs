@@ -35,16 +35,27 @@ pub struct Place<'a> {
 impl Shards {
     /// Makes empty tables over a zero-filled region, each with `reserve` bytes for the user.
     pub fn format(region: &Region, reserve: usize) -> Result<Self> {
+        Self::format_sized(region, reserve, BYTES_PER_SHARD)
+    }
+
+    /// As [`format`](Self::format), one table for so many bytes: no entry can be larger than a table.
+    pub fn format_sized(region: &Region, reserve: usize, bytes_per_shard: usize) -> Result<Self> {
         let key = HashKey::random();
-        for part in Self::parts(region)? {
+        for part in Self::parts(region, bytes_per_shard)? {
             Table::format_with(&part, reserve, key)?;
         }
-        Self::open(region)
+        Self::open_sized(region, bytes_per_shard)
     }
 
     /// The tables that [`format`](Self::format) made there.
     pub fn open(region: &Region) -> Result<Self> {
-        let tables = Self::parts(region)?.iter().map(Table::open).collect::<Result<Vec<_>>>()?;
+        Self::open_sized(region, BYTES_PER_SHARD)
+    }
+
+    /// The tables that [`format_sized`](Self::format_sized) made there.
+    pub fn open_sized(region: &Region, bytes_per_shard: usize) -> Result<Self> {
+        let parts = Self::parts(region, bytes_per_shard)?;
+        let tables = parts.iter().map(Table::open).collect::<Result<Vec<_>>>()?;
         let first = tables.first().ok_or(Error::Mismatch("it holds no table"))?;
         Ok(Self { hash: first.hash, tables })
     }
@@ -77,8 +88,8 @@ impl Shards {
         Ok(repaired)
     }
 
-    fn parts(region: &Region) -> Result<Vec<Region>> {
-        let wanted = (region.len() / BYTES_PER_SHARD).clamp(1, SHARDS_MAX);
+    fn parts(region: &Region, bytes_per_shard: usize) -> Result<Vec<Region>> {
+        let wanted = (region.len() / bytes_per_shard).clamp(1, SHARDS_MAX);
         let shards = 1 << wanted.ilog2();
         let len = region.len() / shards / 64 * 64;
         (0..shards).map(|i| region.part(i * len, len)).collect()

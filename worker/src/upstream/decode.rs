@@ -1,7 +1,9 @@
 //! Taking the framing off what was received, in place.
 
-use http1::{BodyDecoder, BodyState, ChunkedError};
+use http1::BodyState;
 use net::Buf;
+
+use super::protocol::Decoder;
 
 /// What a buffer held besides data.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,7 +15,7 @@ pub(super) struct Rest {
 }
 
 /// Leaves the data of `buf` alone in it: what frames it is cut out.
-pub(super) fn strip(buf: &mut Buf, decoder: &mut BodyDecoder) -> Result<Rest, ChunkedError> {
+pub(super) fn strip(buf: &mut Buf, decoder: &mut Decoder) -> Result<Rest, Box<str>> {
     let (mut kept, mut at) = (0, 0);
     let mut end = decoder.is_end();
     while !end && at < buf.len() {
@@ -35,7 +37,7 @@ pub(super) fn strip(buf: &mut Buf, decoder: &mut BodyDecoder) -> Result<Rest, Ch
 
 #[cfg(test)]
 mod tests {
-    use http1::Framing;
+    use http1::{BodyDecoder, Framing};
 
     use super::*;
 
@@ -53,10 +55,10 @@ mod tests {
         ];
         for (framing, input, data, end, extra) in cases {
             let mut buf = Buf::copy_of(input.as_bytes());
-            let rest = strip(&mut buf, &mut BodyDecoder::new(*framing)).unwrap();
+            let rest = strip(&mut buf, &mut Decoder::Http(BodyDecoder::new(*framing))).unwrap();
             assert_eq!((&buf[..], rest), (data.as_bytes(), Rest { end: *end, extra: *extra }), "{input}");
         }
         let mut buf = Buf::copy_of(b"zz\r\n");
-        assert!(strip(&mut buf, &mut BodyDecoder::new(Framing::Chunked)).is_err());
+        assert!(strip(&mut buf, &mut Decoder::Http(BodyDecoder::new(Framing::Chunked))).is_err());
     }
 }

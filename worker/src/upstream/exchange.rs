@@ -8,10 +8,11 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
-use http1::{Progress, ResponseHead, ResponseOptions, ResponseParser};
+use http1::{BodyDecoder, Progress, ResponseHead, ResponseOptions, ResponseParser};
 use net::{Buf, Timeout};
 
 use super::link::Link;
+use super::protocol::{Decoder, Framed};
 use super::retry::Failure;
 use super::upload::{self, Unsent};
 use super::{Conditions, Order, Upload};
@@ -26,6 +27,8 @@ pub(super) const READING_HEAD: &str = "reading response header from upstream";
 /// A head was read; what follows it begins in `buf`.
 pub(super) struct Answer {
     pub(super) buf: Buf,
+    /// Takes the framing off it.
+    pub(super) decoder: Decoder,
     /// The whole request was sent: the connection can be used again.
     pub(super) complete: bool,
 }
@@ -55,8 +58,8 @@ pub(super) async fn exchange(
     head.clear();
     let mut reader = Reader::new(order, link);
     let small = match order.upload {
-        Upload::None => upload::small(req, false),
-        Upload::Kept => upload::small(req, true),
+        Upload::None => upload::small(req, order, false),
+        Upload::Kept => upload::small(req, order, true),
         Upload::Streamed { .. } => None,
     };
     let sent = match small {
@@ -73,11 +76,11 @@ pub(super) async fn exchange(
         Sent::Complete => {
             reader.limit(order.settings.read_timeout);
             reader.answer(req, order, head).await?;
-            Ok(Answer { buf: reader.buf, complete: true })
+            Ok(reader.into_answer(head, true))
         }
         Sent::Answered => {
             reader.finish(req, head);
-            Ok(Answer { buf: reader.buf, complete: false })
+            Ok(reader.into_answer(head, false))
         }
         Sent::Broken(error) => {
             let mut failure = Failure::io(&error, "writev", SENDING);
@@ -88,7 +91,7 @@ pub(super) async fn exchange(
             reader.limit(order.settings.read_timeout.min(AFTER_BROKEN_MS));
             failure.stale = reader.reused;
             match reader.answer(req, order, head).await {
-                Ok(()) => Ok(Answer { buf: reader.buf, complete: false }),
+                Ok(()) => Ok(reader.into_answer(head, false)),
                 Err(NoAnswer::Over(fault)) => Err(NoAnswer::Over(fault)),
                 Err(NoAnswer::Failed(_)) => {
                     failure.stale &= !reader.received;
@@ -123,14 +126,14 @@ async fn large(
     let timeout = Timeout::ms(order.settings.send_timeout);
     let result = if let Upload::Streamed { chunked } = order.upload {
         order.watching.set(false);
-        let sending = upload::streamed(req, &link.stream, chunked, timeout);
+        let sending = upload::streamed(req, &link.stream, order, chunked, timeout);
         let result = race(sending, reader.final_head(head)).await;
         order.watching.set(true);
         result
     } else {
         let bytes = Buf::copy_of(&req.upstream.request).freeze();
         let body = req.body_chunks();
-        race(upload::kept(&link.stream, bytes, body, timeout), reader.final_head(head)).await
+        race(upload::kept(&link.stream, order, bytes, body, timeout), reader.final_head(head)).await
     };
     match result {
         Ok(Ok(())) => Ok(Sent::Complete),
@@ -158,6 +161,8 @@ struct Reader {
     stream: Transport,
     options: ResponseOptions,
     parser: ResponseParser,
+    /// Reads the response in place of `parser`.
+    framed: Option<Box<dyn Framed>>,
     buf: Buf,
     /// Length of the head that was read, at the start of `buf`.
     head_len: usize,
@@ -182,6 +187,7 @@ impl Reader {
                 ..ResponseOptions::default()
             },
             parser: ResponseParser::new(),
+            framed: order.protocol.as_ref().map(|protocol| protocol.response(order.settings.buffer_size)),
             buf: Buf::new(),
             head_len: 0,
             ahead: link.reused,
@@ -190,6 +196,15 @@ impl Reader {
             deadline: None,
             received: false,
         }
+    }
+
+    /// The head was read.
+    fn into_answer(self, head: &ResponseHead, complete: bool) -> Answer {
+        let decoder = match self.framed {
+            Some(framed) => Decoder::Framed(framed),
+            None => Decoder::Http(BodyDecoder::new(head.framing)),
+        };
+        Answer { buf: self.buf, decoder, complete }
     }
 
     /// Takes a buffer that is not needed otherwise.
@@ -212,7 +227,11 @@ impl Reader {
         head: &mut ResponseHead,
     ) -> Result<(), NoAnswer> {
         loop {
-            self.head(head).await?;
+            let read = self.head(head).await;
+            for message in self.framed.as_mut().map(|framed| framed.messages()).unwrap_or_default() {
+                req.log_error(format_args!("{message} while {READING_HEAD}"));
+            }
+            read?;
             if !head.is_interim() {
                 break;
             }
@@ -302,6 +321,13 @@ impl Reader {
     /// Whether a head is complete.
     fn parse(&mut self, head: &mut ResponseHead) -> Result<bool, Failure> {
         let invalid = |text: String| Err(Failure::new(Conditions::INVALID_HEADER, text));
+        if let Some(framed) = &mut self.framed {
+            self.head_len = 0;
+            return match framed.head(&mut self.buf, head) {
+                Ok(progress) => Ok(matches!(progress, Progress::Done { .. })),
+                Err(error) => invalid(format!("{error} while {READING_HEAD}")),
+            };
+        }
         let complete = match self.parser.parse(&self.buf, &self.options, head) {
             Ok(Progress::Done { consumed }) => {
                 self.head_len = consumed;

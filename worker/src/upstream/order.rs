@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::{Settings, Upstream};
+use super::{Protocol, Settings, Upstream};
 use crate::request::Request;
 
 /// One request to pass on. Its head stands in `req.upstream.request`, ready to be sent.
@@ -16,13 +16,15 @@ pub struct Order<'c> {
     pub rewrite: &'c dyn Rewrite,
     /// The body that goes along.
     pub upload: Upload,
+    /// The protocol of the server; `None`: HTTP/1.
+    pub protocol: Option<Box<dyn Protocol>>,
     /// Whether sending the request twice does what sending it once does.
     pub idempotent: bool,
     /// The request is a HEAD: its response has no body.
     pub head_only: bool,
     /// The request asks for an upgrade that may be granted.
     pub upgrade: bool,
-    /// `http://`, for log lines.
+    /// `http://` or its like, for log lines.
     pub scheme: &'static str,
     /// The target as sent, for log lines: a range of `req.upstream.request`.
     pub target: std::ops::Range<usize>,

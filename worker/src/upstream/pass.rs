@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use http1::{BodyDecoder, ResponseHead};
+use http1::ResponseHead;
 
 use super::exchange::{Answer, NoAnswer, exchange};
 use super::link::{Choice, Link};
@@ -163,12 +163,11 @@ async fn try_server(
         req.upstream.connected(&link.stream);
         let mut head = req.upstream.head.take().unwrap_or_default();
         let answer = exchange(req, order, &link, &mut head).await;
-        let (status, keep_alive, framing) = (head.status, head.keep_alive(), head.framing);
+        let (status, keep_alive) = (head.status, head.keep_alive() || order.protocol.is_some());
         req.upstream.head = Some(head);
         match answer {
-            Ok(Answer { buf, complete }) => {
+            Ok(Answer { buf, decoder, complete }) => {
                 req.upstream.answered(status);
-                let decoder = BodyDecoder::new(framing);
                 let keepable = complete && keep_alive;
                 return answered(req, order, tries, Incoming { link, choice, decoder, buf, keepable }).await;
             }
@@ -229,9 +228,16 @@ async fn answered(
 
 /// The response is not passed on: its connection can be kept only if it has no body.
 fn set_aside(req: &mut Request, incoming: Incoming) {
-    let Incoming { link, choice, decoder, buf, keepable } = incoming;
+    let Incoming { link, choice, mut decoder, buf, keepable } = incoming;
+    super::relay::log_messages(req, &decoder.messages());
     req.upstream.end();
-    if keepable && decoder.is_end() && buf.is_empty() && link.is_keepable() && !req.worker.is_draining() {
+    if keepable
+        && decoder.is_end()
+        && decoder.is_reusable()
+        && buf.is_empty()
+        && link.is_keepable()
+        && !req.worker.is_draining()
+    {
         link.keep(&choice, buf);
     }
     choice.done(req, Blame::None);

@@ -13,11 +13,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http1::{BodyDecoder, Headers};
+use http1::Headers;
 use net::{Buf, Timeout};
 
 use super::decode::{Rest, strip};
 use super::link::{Choice, Link};
+use super::protocol::Decoder;
 use super::spool::Spool;
 use super::{Blame, Order};
 use crate::fault::{Fault, Kind, Side};
@@ -37,7 +38,7 @@ const ROOM_UNKNOWN: usize = 64 * 1024;
 pub(super) struct Incoming {
     pub(super) link: Link,
     pub(super) choice: Choice,
-    pub(super) decoder: BodyDecoder,
+    pub(super) decoder: Decoder,
     /// What came behind the head.
     pub(super) buf: Buf,
     /// The connection may be kept when the body ends where it should.
@@ -49,6 +50,8 @@ struct Ended {
     trailers: Option<Headers>,
     /// What was wrong with it although it is complete.
     complaint: Option<&'static str>,
+    /// What the server said besides.
+    messages: Vec<String>,
     choice: Choice,
 }
 
@@ -88,9 +91,10 @@ async fn whole(
     if rest.extra > 0 {
         log_extra(req, &incoming.decoder);
     }
+    log_messages(req, &incoming.decoder.messages());
     take_trailers(req, order, incoming.decoder.trailers());
     let buf = std::mem::take(&mut incoming.buf);
-    let keep = incoming.keepable && rest.extra == 0;
+    let keep = incoming.keepable && rest.extra == 0 && incoming.decoder.is_reusable();
     if req.output_copied(&buf, true) {
         finish(req, incoming, keep, buf);
         return Ok(());
@@ -118,16 +122,13 @@ fn release(link: Link, choice: &Choice, keep: bool, buf: Buf) {
     }
 }
 
-/// What is said of bytes behind the end of a body.
-fn complaint(decoder: &BodyDecoder) -> &'static str {
-    match decoder {
-        BodyDecoder::Chunked(_) => "upstream sent data after final chunk",
-        _ => "upstream sent more data than specified in \"Content-Length\" header",
-    }
+fn log_extra(req: &Request, decoder: &Decoder) {
+    req.log(Level::Warn, format_args!("{} while {READING}", decoder.complaint()));
 }
 
-fn log_extra(req: &Request, decoder: &BodyDecoder) {
-    req.log(Level::Warn, format_args!("{} while {READING}", complaint(decoder)));
+/// Logs what the server said besides its response.
+pub(super) fn log_messages(req: &Request, messages: &[String]) {
+    messages.iter().for_each(|message| req.log_error(format_args!("{message} while {READING}")));
 }
 
 /// Trailer fields go to the client with `proxy_pass_trailers`, and into `$upstream_trailer_*`.
@@ -142,10 +143,10 @@ fn take_trailers(req: &mut Request, order: &Order<'_>, trailers: Option<&Headers
 }
 
 /// The body breaks its framing.
-fn invalid(req: &mut Request, incoming: &mut Incoming, error: &http1::ChunkedError) -> Fault {
+fn invalid(req: &mut Request, incoming: &mut Incoming, error: &str) -> Fault {
     incoming.keepable = false;
     req.upstream.end();
-    let text = format!("upstream sent invalid chunked response: {error} while {READING}");
+    let text = format!("{error} while {READING}");
     Fault::new(Side::Upstream, Kind::Protocol, 502, text)
 }
 
@@ -165,7 +166,7 @@ fn closed_early() -> Fault {
 }
 
 /// Room for the next receive.
-fn room(decoder: &BodyDecoder) -> Buf {
+fn room(decoder: &Decoder) -> Buf {
     let wanted = match decoder.left() {
         Some(left) => usize::try_from(left).unwrap_or(ROOM_MAX).clamp(ROOM_MIN, ROOM_MAX),
         None => ROOM_UNKNOWN,
@@ -176,7 +177,7 @@ fn room(decoder: &BodyDecoder) -> Buf {
 /// Receives one piece of the body into `buf`, without its framing.
 async fn receive(
     stream: &Transport,
-    decoder: &mut BodyDecoder,
+    decoder: &mut Decoder,
     buf: Buf,
     timeout: Timeout,
 ) -> Result<(Buf, Rest, usize), Fault> {
@@ -189,7 +190,7 @@ async fn receive(
         Ok(count) => match strip(&mut buf, decoder) {
             Ok(rest) => Ok((buf, rest, count)),
             Err(error) => {
-                let text = format!("upstream sent invalid chunked response: {error} while {READING}");
+                let text = format!("{error} while {READING}");
                 Err(Fault::new(Side::Upstream, Kind::Protocol, 502, text))
             }
         },
@@ -222,9 +223,10 @@ async fn unbuffered(req: &mut Request, order: &Order<'_>, incoming: Incoming) ->
             if rest.extra > 0 {
                 log_extra(req, &decoder);
             }
+            log_messages(req, &decoder.messages());
             take_trailers(req, order, decoder.trailers());
             req.upstream.end();
-            let keep = keepable && rest.extra == 0 && !req.worker.is_draining();
+            let keep = keepable && rest.extra == 0 && decoder.is_reusable() && !req.worker.is_draining();
             release(link, &choice, keep, Buf::new());
             choice.done(req, Blame::None);
             chain.last = true;
@@ -275,6 +277,7 @@ async fn buffered(req: &mut Request, order: &Order<'_>, incoming: Incoming) -> R
                 if let Some(complaint) = end.complaint {
                     req.log(Level::Warn, format_args!("{complaint} while {READING}"));
                 }
+                log_messages(req, &end.messages);
                 req.upstream.end();
                 end.choice.done(req, Blame::None);
             }
@@ -398,9 +401,10 @@ async fn fill(
         into.push(buf.freeze()).await?;
         if rest.end {
             let trailers = decoder.trailers().filter(|trailers| !trailers.is_empty()).cloned();
-            release(link, &choice, keepable && rest.extra == 0 && !draining && count > 0, Buf::new());
-            let complaint = (rest.extra > 0).then(|| complaint(&decoder));
-            return Ok(Ended { trailers, complaint, choice });
+            let keep = keepable && rest.extra == 0 && decoder.is_reusable() && !draining && count > 0;
+            release(link, &choice, keep, Buf::new());
+            let complaint = (rest.extra > 0).then(|| decoder.complaint());
+            return Ok(Ended { trailers, complaint, messages: decoder.messages(), choice });
         }
         pace.count(count as u64).await;
     }

@@ -101,10 +101,12 @@ pub(super) fn fill(req: &mut Request, order: &Order<'_>, head: &ResponseHead) {
     {
         set_content_type(req, value);
     }
-    if !hidden(Known::Server) {
+    // only an HTTP server's silence is passed on as such
+    let silent = order.protocol.is_none();
+    if !hidden(Known::Server) && (silent || head.headers.contains_known(Known::Server)) {
         req.out.server = Some(head.headers.known(Known::Server).unwrap_or_default().to_vec());
     }
-    if !hidden(Known::Date) {
+    if !hidden(Known::Date) && (silent || head.headers.contains_known(Known::Date)) {
         req.out.date = Some(head.headers.known(Known::Date).unwrap_or_default().to_vec());
     }
     if let Some(value) = head.headers.known(Known::LastModified)

@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 use net::{Buf, Chain, Timeout};
 
+use super::{Order, Protocol};
 use crate::fault::Fault;
 use crate::filter::Chunk;
 use crate::output::read_file;
@@ -26,9 +27,12 @@ pub(super) enum Unsent {
 }
 
 /// The request in one buffer, when it is small enough and in memory.
-pub(super) fn small(req: &Request, with_body: bool) -> Option<Buf> {
+pub(super) fn small(req: &Request, order: &Order<'_>, with_body: bool) -> Option<Buf> {
     let head = &req.upstream.request;
     let mut buf;
+    if let Some(protocol) = &order.protocol {
+        return small_framed(req, &**protocol, with_body);
+    }
     if with_body {
         if req.body.file.is_some() || req.body.len() > COPY_BYTES_MAX {
             return None;
@@ -42,29 +46,60 @@ pub(super) fn small(req: &Request, with_body: bool) -> Option<Buf> {
     Some(buf)
 }
 
+/// The same in another protocol's frames.
+fn small_framed(req: &Request, protocol: &dyn Protocol, with_body: bool) -> Option<Buf> {
+    let mut chain = Chain::from(Bytes::copy_from_slice(&req.upstream.request));
+    if with_body {
+        if req.body.file.is_some() || req.body.len() > COPY_BYTES_MAX {
+            return None;
+        }
+        req.body.memory.iter().for_each(|piece| protocol.frame(piece.clone(), &mut chain));
+    }
+    push_end(Some(protocol), &mut chain);
+    Some(chain.to_buf())
+}
+
+/// Appends a piece of a body as it is, or in frames of its protocol.
+fn push_piece(protocol: Option<&dyn Protocol>, piece: Bytes, chain: &mut Chain) {
+    match protocol {
+        None => chain.push(piece),
+        Some(protocol) => protocol.frame(piece, chain),
+    }
+}
+
+/// Appends what ends a request.
+fn push_end(protocol: Option<&dyn Protocol>, chain: &mut Chain) {
+    if let Some(end) = protocol.map(Protocol::body_end).filter(|end| !end.is_empty()) {
+        chain.push(Bytes::from_static(end));
+    }
+}
+
 /// Sends a head and a kept body.
 pub(super) async fn kept(
     stream: &Transport,
+    order: &Order<'_>,
     head: Bytes,
     body: Vec<Chunk>,
     timeout: Timeout,
 ) -> Result<(), Unsent> {
+    let protocol = order.protocol.as_deref();
     let mut chain = Chain::from(head);
     for chunk in body {
         match chunk {
-            Chunk::Memory(bytes) => chain.push(bytes),
+            Chunk::Memory(bytes) => push_piece(protocol, bytes, &mut chain),
             Chunk::File(part) => {
                 let (mut offset, end) = (part.offset, part.offset + part.len);
                 while offset < end {
                     let want = usize::try_from(end - offset).unwrap_or(usize::MAX).min(FILE_PIECE_BYTES);
                     let bytes = read_file(&part.file, offset, want).await.map_err(Unsent::Body)?;
                     offset += bytes.len() as u64;
-                    chain.push(bytes);
+                    push_piece(protocol, bytes, &mut chain);
                     stream.send_vec(std::mem::take(&mut chain), timeout).await.map_err(Unsent::Server)?;
                 }
             }
         }
     }
+    push_end(protocol, &mut chain);
     if chain.is_empty() {
         return Ok(());
     }
@@ -75,6 +110,7 @@ pub(super) async fn kept(
 pub(super) async fn streamed(
     req: &mut Request,
     stream: &Transport,
+    order: &Order<'_>,
     chunked: bool,
     timeout: Timeout,
 ) -> Result<(), Unsent> {
@@ -86,11 +122,16 @@ pub(super) async fn streamed(
         }
         match req.next_body_chunk().await.map_err(Unsent::Body)? {
             None => break,
-            Some(bytes) => push(stream, &mut next, bytes, chunked, timeout).await?,
+            Some(bytes) => match order.protocol.as_deref().filter(|protocol| protocol.frames_body()) {
+                None => push(stream, &mut next, bytes, chunked, timeout).await?,
+                Some(protocol) => push_framed(stream, &mut next, bytes, protocol, timeout).await?,
+            },
         }
     }
-    if chunked {
-        next.extend_from_slice(http1::LAST_CHUNK);
+    match &order.protocol {
+        Some(protocol) => next.extend_from_slice(protocol.body_end()),
+        None if chunked => next.extend_from_slice(http1::LAST_CHUNK),
+        None => {}
     }
     send(stream, &mut next, timeout).await
 }
@@ -103,6 +144,19 @@ async fn send(stream: &Transport, buf: &mut Buf, timeout: Timeout) -> Result<(),
     let (result, empty) = stream.send_buf(std::mem::take(buf), timeout).await;
     *buf = empty;
     result.map_err(Unsent::Server)
+}
+
+/// Sends what is in `next` and a piece of the body in frames.
+async fn push_framed(
+    stream: &Transport,
+    next: &mut Buf,
+    bytes: Bytes,
+    protocol: &dyn Protocol,
+    timeout: Timeout,
+) -> Result<(), Unsent> {
+    let mut chain = Chain::from(std::mem::take(next).freeze());
+    protocol.frame(bytes, &mut chain);
+    stream.send_vec(chain, timeout).await.map_err(Unsent::Server)
 }
 
 /// Adds a piece of the body to what is sent next, or sends both when it is large.

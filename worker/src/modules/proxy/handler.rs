@@ -124,6 +124,7 @@ impl ProxyHandler {
             upstream,
             rewrite: &self.rewrites,
             upload,
+            protocol: None,
             idempotent: built.idempotent,
             head_only: built.head_only,
             upgrade: built.upgrade && req.headers.contains_known(http1::Known::Upgrade),

@@ -42,6 +42,8 @@ pub struct RequestOptions {
     pub allow_connect: bool,
     /// Refuses a target with `#` (RFC 9112 section 3.2 knows none) instead of dropping the fragment as nginx does.
     pub reject_fragment: bool,
+    /// Stops once with [`Progress::Host`], for addresses whose servers have different options.
+    pub stop_at_host: bool,
 }
 
 impl Default for RequestOptions {
@@ -56,6 +58,7 @@ impl Default for RequestOptions {
             large_buffer_size: 8192,
             allow_connect: false,
             reject_fragment: false,
+            stop_at_host: false,
         }
     }
 }
@@ -72,6 +75,9 @@ impl RequestOptions {
 /// What a call of a parser came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
+    /// The host is known, in the target or in a field; call again with the same bytes. The lines behind it are read as the
+    /// options of that call say. Comes at most once, and only if [`RequestOptions::stop_at_host`] asks for it.
+    Host,
     /// The head is not complete; call again with more bytes behind the same ones.
     NeedMore,
     /// The head is complete.
@@ -102,6 +108,8 @@ pub struct RequestParser {
     /// Where the request line began.
     began: usize,
     room: Room,
+    /// [`Progress::Host`] was returned.
+    stopped: bool,
 }
 
 impl Default for RequestParser {
@@ -113,7 +121,14 @@ impl Default for RequestParser {
 impl RequestParser {
     /// A parser at the start of a request.
     pub const fn new() -> Self {
-        Self { stage: Stage::Start { empty_lines: 0 }, at: 0, scan: 0, began: 0, room: Room::EMPTY }
+        Self {
+            stage: Stage::Start { empty_lines: 0 },
+            at: 0,
+            scan: 0,
+            began: 0,
+            room: Room::EMPTY,
+            stopped: false,
+        }
     }
 
     /// Back to the start, for the next request; its buffer begins behind what the last one consumed.
@@ -141,7 +156,7 @@ impl RequestParser {
         head: &mut RequestHead,
     ) -> Result<Progress, RequestError> {
         let result = self.advance(buf, opts, head);
-        if !matches!(result, Ok(Progress::NeedMore)) {
+        if !matches!(result, Ok(Progress::NeedMore | Progress::Host)) {
             self.stage = Stage::Ended;
         }
         result
@@ -241,6 +256,10 @@ impl RequestParser {
         head: &mut RequestHead,
     ) -> Result<Progress, RequestError> {
         loop {
+            if opts.stop_at_host && !self.stopped && head.has_host() {
+                self.stopped = true;
+                return Ok(Progress::Host);
+            }
             let Some((line, next)) = syntax::next_line(buf, self.at, &mut self.scan) else {
                 let unfinished = &buf[self.at.min(buf.len())..];
                 if !self.room.may_grow(unfinished.len(), opts) {

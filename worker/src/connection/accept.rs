@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http1::RequestOptions;
 use net::{Listener, Stream};
 
 use super::serve;
@@ -19,6 +20,8 @@ pub struct Listening {
     pub spec: ListenSpec,
     /// Servers on it.
     pub servers: ServerSet,
+    /// How heads are read until their host is known, when that decides how they are read on.
+    pub until_host: Option<RequestOptions>,
     /// Connections begin with a PROXY protocol header.
     pub proxy_protocol: bool,
     /// Connections are TLS.
@@ -65,6 +68,16 @@ pub async fn accept_loop(worker: Rc<Worker>, listener: Rc<Listener>, listening: 
                     net::sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+    }
+}
+
+/// Accepts what queues on a listener that was stopped: nobody else will.
+pub fn accept_rest(worker: &Rc<Worker>, listener: &Listener, listening: &Rc<Listening>) {
+    for _ in 0..listening.spec.backlog {
+        match listener.accept_queued() {
+            Ok((stream, peer)) => welcome(worker, listening, stream, peer),
+            Err(_) => return,
         }
     }
 }

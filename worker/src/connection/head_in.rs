@@ -43,20 +43,32 @@ pub(super) async fn read_head(
     stage: &mut Stage<'_>,
 ) -> HeadIn {
     let conf = server.confs.get(&http::SERVER);
-    let options = &conf.request_options;
+    let listening = Rc::clone(&req.conn.listening);
+    let mut named: Option<Rc<Server>> = None;
     let mut deadline: Option<u64> = None;
     req.pipelined = req.conn.requests.get() > 0 && !req.io.h1().inbuf.is_empty();
     loop {
-        let Request { io, head, .. } = req;
+        let Request { io, head, captures, .. } = req;
         let h1 = io.h1();
         if !h1.inbuf.is_empty() {
             stage.becomes(Status::Reading);
+            let options = match &named {
+                Some(named) => &named.confs.get(&http::SERVER).request_options,
+                None => listening.until_host.as_ref().unwrap_or(&conf.request_options),
+            };
             match h1.parser.parse(&h1.inbuf, options, head) {
                 Ok(Progress::Done { consumed }) => {
                     h1.inbuf.consume(consumed);
                     return HeadIn::Request;
                 }
                 Ok(Progress::NeedMore) => {}
+                // as in nginx the lines behind it are read as the server it names says
+                Ok(Progress::Host) => {
+                    let servers = &listening.servers;
+                    let found = servers.names.find(&head.host, captures).map(|(server, _)| server);
+                    named = Some(Rc::clone(found.unwrap_or(&servers.default)));
+                    continue;
+                }
                 Err(error) => return HeadIn::Refused(error),
             }
         }

@@ -333,7 +333,7 @@ impl Reader {
                 self.head_len = consumed;
                 true
             }
-            Ok(Progress::NeedMore) => {
+            Ok(Progress::NeedMore | Progress::Host) => {
                 self.head_len = self.buf.len() + 1;
                 false
             }

@@ -724,3 +724,30 @@ fn refused_line_is_there_for_the_log() {
     // a parser that has refused stays so
     assert!(parser.parse(b"GET / HTTP/1.1\r\n", &RequestOptions::default(), &mut head).is_err());
 }
+
+#[test]
+fn lines_behind_the_host_are_read_as_its_server_says() {
+    let first = RequestOptions { stop_at_host: true, ..RequestOptions::default() };
+    let second = RequestOptions { underscores_in_headers: true, ..RequestOptions::default() };
+    for request in [
+        "GET / HTTP/1.1\r\na_a: 1\r\nHost: b\r\nc_c: 2\r\n\r\n",
+        "GET http://b/ HTTP/1.1\r\na-a: 1\r\nc_c: 2\r\nHost: other\r\n\r\n",
+    ] {
+        let mut parser = RequestParser::new();
+        let mut head = RequestHead::new();
+        let mut opts = &first;
+        for end in 0..=request.len() {
+            let mut stops = 0;
+            let done = loop {
+                match parser.parse(&request.as_bytes()[..end], opts, &mut head).unwrap() {
+                    Progress::Host => (stops, opts) = (stops + 1, &second),
+                    progress => break progress != Progress::NeedMore,
+                }
+            };
+            assert!(stops <= 1 && done == (end == request.len()), "{end} of {request:?}");
+        }
+        assert_eq!((opts, text(&head.host)), (&second, "b".into()));
+        assert_eq!(head.headers.get(b"a_a"), None);
+        assert_eq!(head.headers.get(b"c_c"), Some(&b"2"[..]), "{request:?}");
+    }
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 use conf::value::addr::Address;
 use conf::value::{size, time, url};
 use conf::{Error, Node, Result};
+use http1::RequestOptions;
 
 use super::{SERVER, ServerConf};
 use crate::build::{Builder, Conf, MergeCx};
@@ -279,8 +280,12 @@ impl Group<'_> {
                 let _ = names.add(&crate::locate::ServerName::Exact(Box::default()), server, &address);
             }
         }
+        let options = |server: &Server| server.confs.get(&SERVER).request_options.clone();
+        let first = options(default);
+        let differ = self.servers.iter().any(|server| options(server) != first);
         Listening {
             spec: self.listen.spec.clone(),
+            until_host: differ.then_some(RequestOptions { stop_at_host: true, ..first }),
             servers: ServerSet { default: Rc::clone(default), names },
             proxy_protocol: self.listen.proxy_protocol,
             secure: false,

@@ -61,6 +61,7 @@ impl Conf for ServerConf {
             large_buffer_size: bytes(self.large_client_header_buffers.1),
             allow_connect: self.allow_connect,
             reject_fragment: false,
+            stop_at_host: false,
         };
         Ok(())
     }

@@ -327,6 +327,7 @@ impl Master {
         if let Some(Pending { generation, .. }) = self.pending.take() {
             self.fleet.command(&Command::Terminate, |worker| worker.generation == generation.number);
         }
+        let shared = self.is_changing_binary();
         let ending = self.ending.get_or_insert(Ending { code, term: None });
         let command = match term {
             true if ending.term.is_none() => {
@@ -334,7 +335,8 @@ impl Master {
                 Command::Terminate
             }
             true => return,
-            false => Command::Quit,
+            false if shared => Command::Quit,
+            false => Command::Close,
         };
         self.fleet
             .command(&command, |worker| command == Command::Terminate || worker.phase != Phase::Leaving);
@@ -515,6 +517,9 @@ impl Master {
         if self.pending.as_ref().is_some_and(|pending| pending.generation.number == dead.generation) {
             self.give_up(&obituary(&dead, code));
         } else if self.current.as_ref().is_some_and(|current| current.number == dead.generation) {
+            if let Phase::Failed(reason) = &dead.phase {
+                journal::emerg(format_args!("{reason}"));
+            }
             if fatal {
                 journal::alert(format_args!("worker process {pid} exited with fatal code {FATAL}"));
             }

@@ -86,6 +86,11 @@ impl Client {
         }
     }
 
+    /// Whether bytes of an answer have come, without taking them.
+    pub fn has_answer(&self) -> bool {
+        !self.buffer.is_empty() || self.stream.peek(&mut [0]).is_ok_and(|count| count > 0)
+    }
+
     /// Reads one answer to a request with a body in it; `None` when the connection ends first.
     pub fn answer(&mut self) -> Option<Answer> {
         self.answer_to("GET")

@@ -14,6 +14,8 @@ use crate::places::{Places, WAIT_MAX};
 /// A running gateway; killed when dropped.
 pub struct Gateway {
     child: Child,
+    /// The master that is spoken to: the child, or one that took over from it.
+    master: i32,
     prefix: tempfile::TempDir,
     addresses: Vec<SocketAddr>,
 }
@@ -51,18 +53,40 @@ impl Gateway {
         let mut addresses = Vec::new();
         let text = fill_in(conf, prefix.path(), origins, &mut addresses);
         std::fs::write(prefix.path().join("conf/test.conf"), text).expect("a fresh file");
-        let child = Command::new(binary())
-            .arg("-p")
-            .arg(prefix.path())
-            .args(["-c", "conf/test.conf", "-e", "logs/error.log"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(prefix.path().join("logs/stderr")).expect("a fresh file"))
-            .spawn()
-            .expect("the binary can be started");
-        let mut this = Self { child, prefix, addresses };
+        let child = spawn(prefix.path());
+        let master = pid_of(&child);
+        let mut this = Self { child, master, prefix, addresses };
         this.wait_until_up();
         this
+    }
+
+    /// Starts the binary once more in the same place, for a master that was killed; the new one is spoken to from now on.
+    pub fn start_again(&mut self) {
+        let before = self.read("logs/test.pid");
+        // it was killed, and waited for
+        self.child = spawn(self.prefix.path());
+        self.master = pid_of(&self.child);
+        self.wait_for("the pid file of the new master", |this| {
+            assert!(!this.has_ended(), "the new master ended at once:\n{}", this.read("logs/stderr"));
+            this.read("logs/test.pid") != before
+        });
+    }
+
+    /// Changes the binary (USR2) and waits for the new master, which is spoken to from now on. Returns the old one.
+    pub fn change_binary(&mut self) -> i32 {
+        let (old, old_text) = (self.master, format!("{}\n", self.master));
+        self.signal(Signal::SIGUSR2);
+        self.wait_for("the pid file of the new master", |this| {
+            let pid = this.read("logs/test.pid");
+            pid.ends_with('\n') && pid != old_text
+        });
+        self.master = self.read("logs/test.pid").trim().parse().expect("a process id");
+        old
+    }
+
+    /// Speaks to the master `pid` from now on.
+    pub fn speak_to(&mut self, pid: i32) {
+        self.master = pid;
     }
 
     fn wait_until_up(&mut self) {
@@ -120,7 +144,7 @@ impl Gateway {
 
     /// The master's process id.
     pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("process ids are small")
+        self.master
     }
 
     /// Process ids of the workers, oldest first.
@@ -133,10 +157,19 @@ impl Gateway {
         kill(Pid::from_raw(self.pid()), signal).expect("the master is there");
     }
 
-    /// Waits until the master has ended.
+    /// Whether the master has ended.
+    fn has_ended(&mut self) -> bool {
+        match self.master == pid_of(&self.child) {
+            true => self.child.try_wait().expect("our own child").is_some(),
+            false => has_ended(self.master),
+        }
+    }
+
+    /// Waits until the master has ended; the status is that of the process that was started here.
     pub fn wait(&mut self) -> ExitStatus {
+        self.wait_for("the end of the master", Self::has_ended);
         let mut status = None;
-        self.wait_for("the end of the master", |this| {
+        self.wait_for("the end of the process that was started", |this| {
             status = this.child.try_wait().expect("our own child");
             status.is_some()
         });
@@ -157,7 +190,10 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let workers = self.workers();
+        let mut workers = self.workers();
+        if self.master != pid_of(&self.child) {
+            workers.insert(0, self.master);
+        }
         // what is gone already needs no killing
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -168,6 +204,53 @@ impl Drop for Gateway {
             eprintln!("--- error log\n{}", self.error_log());
         }
     }
+}
+
+/// Starts the binary in `prefix`.
+fn spawn(prefix: &Path) -> Child {
+    Command::new(binary())
+        .arg("-p")
+        .arg(prefix)
+        .args(["-c", "conf/test.conf", "-e", "logs/error.log"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(prefix.join("logs/stderr")).expect("a fresh file"))
+        .spawn()
+        .expect("the binary can be started")
+}
+
+fn pid_of(child: &Child) -> i32 {
+    i32::try_from(child.id()).expect("process ids are small")
+}
+
+/// Whether the process `pid`, which need not be a child, has ended; somebody else may have to reap it.
+pub fn has_ended(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
+/// How many sockets the process `pid` has open.
+pub fn sockets_of(pid: i32) -> usize {
+    descriptors_of(pid).iter().filter(|to| to.starts_with("socket:")).count()
+}
+
+/// What the descriptors of the process `pid` stand for.
+pub fn descriptors_of(pid: i32) -> Vec<String> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let links = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    links.map(|link| link.display().to_string()).collect()
+}
+
+/// Memory of the process `pid` that is its own, in KiB.
+pub fn memory_kib_of(pid: i32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    line.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+/// How often a test repeats something: `short`, or what `TEST_ROUNDS` says for a long run.
+pub fn rounds(short: usize) -> usize {
+    std::env::var("TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(short)
 }
 
 fn fill_in(conf: &str, prefix: &Path, origins: &[SocketAddr], addresses: &mut Vec<SocketAddr>) -> String {

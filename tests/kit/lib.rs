@@ -4,10 +4,14 @@
 
 mod client;
 mod gateway;
+mod load;
 mod origin;
 mod places;
 
 pub use client::{Answer, Client, get, request};
-pub use gateway::{Gateway, binary, children_of};
+pub use gateway::{
+    Gateway, binary, children_of, descriptors_of, has_ended, memory_kib_of, rounds, sockets_of,
+};
+pub use load::{Habit, Load, Loss, Lost};
 pub use origin::{Origin, Script, Seen, read_request};
 pub use places::{Places, WAIT_MAX};

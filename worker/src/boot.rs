@@ -66,8 +66,10 @@ pub struct BootZone {
 /// Master to worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Finish what is in flight, then end (also SIGQUIT).
+    /// Finish what is in flight, then end (also SIGQUIT). Connections that queue on the listening sockets are for others.
     Quit,
+    /// As [`Quit`](Self::Quit), but nobody will accept from the sockets afterwards: what queues on them is served.
+    Close,
     /// End now (also SIGTERM, SIGINT).
     Terminate,
     /// Open the log files again (also SIGUSR1).

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   start ──► serve ──(Quit)──► drain ──► end
-//!               └────(Terminate, drain time over)────► end
+//!     │         └────(Terminate, drain time over)────► end
+//!     └──(cannot begin: says why)──► end
 //! ```
 
 use std::os::fd::OwnedFd;
@@ -32,19 +33,41 @@ pub fn listens(config: &Config) -> conf::Result<Vec<ListenSpec>> {
 }
 
 /// Runs a worker from start to end.
-pub fn run(boot: Boot, modules: &'static [&'static dyn Module]) -> ExitCode {
-    match start(&boot, modules) {
-        Ok(loaded) => serve(boot, loaded),
-        Err(reason) => {
-            log::process(Level::Emerg, format_args!("{reason}"));
-            ExitCode::from(2)
-        }
+pub fn run(mut boot: Boot, modules: &'static [&'static dyn Module]) -> ExitCode {
+    let control = match boot.control.take().map(net::inherit).transpose() {
+        Ok(control) => control,
+        Err(error) => return give_up(None, format!("control socket: {error}")),
+    };
+    let loaded = match start(&boot, modules) {
+        Ok(loaded) => loaded,
+        Err(reason) => return give_up(control, reason),
+    };
+    let prepared = open_logs(&loaded).and_then(|()| loaded.config.main.get(&main::CONF).drop_privileges());
+    match prepared {
+        Ok(()) => serve(boot, loaded, control),
+        Err(reason) => give_up(control, reason),
     }
 }
 
-/// Serves in this very process, without a master (`master_process off`).
+/// Serves in this very process, without a master (`master_process off`). As with nginx it stays who it is: it could not
+/// open its logs again, nor begin again with its sockets, as somebody else.
 pub fn run_single(loaded: Loaded, boot: Boot) -> ExitCode {
-    serve(boot, loaded)
+    match open_logs(&loaded) {
+        Ok(()) => serve(boot, loaded, None),
+        Err(reason) => give_up(None, reason),
+    }
+}
+
+/// Logs why this worker cannot begin, and tells the master.
+fn give_up(control: Option<OwnedFd>, reason: String) -> ExitCode {
+    log::process(Level::Emerg, format_args!("{reason}"));
+    if let Some(control) = control
+        && let Ok(bytes) = postcard::to_stdvec(&Event::Failed { reason })
+    {
+        // a master that is gone needs no news
+        let _ = net::handoff::send(&control, &bytes, &[]);
+    }
+    ExitCode::from(2)
 }
 
 fn start(boot: &Boot, modules: &'static [&'static dyn Module]) -> Result<Loaded, String> {
@@ -59,43 +82,29 @@ fn start(boot: &Boot, modules: &'static [&'static dyn Module]) -> Result<Loaded,
     load(&input, &sources).map_err(|errors| errors.to_string())
 }
 
-fn serve(boot: Boot, loaded: Loaded) -> ExitCode {
-    if let Err(reason) = prepare(&loaded) {
-        log::process(Level::Emerg, format_args!("{reason}"));
-        return ExitCode::from(2);
-    }
+fn serve(boot: Boot, loaded: Loaded, control: Option<OwnedFd>) -> ExitCode {
     let choice = if boot.epoll { DriverChoice::Epoll } else { DriverChoice::Auto };
     net::set_panic_hook(|message| log::process(Level::Alert, format_args!("a task panicked: {message}")));
     let options = RingOptions { driver: choice, ..RingOptions::default() };
-    match net::run(options, |driver| live(boot, loaded, driver)) {
+    // for words about a driver that cannot start: the loop takes the socket itself
+    let spare = control.as_ref().and_then(|control| control.try_clone().ok());
+    match net::run(options, |driver| live(boot, loaded, driver, control)) {
         Ok(code) => code,
-        Err(error) => {
-            log::process(
-                Level::Emerg,
-                format_args!("cannot start the I/O driver ({})", conf::error::errno(&error)),
-            );
-            ExitCode::from(2)
-        }
+        Err(error) => give_up(spare, format!("cannot start the I/O driver ({})", conf::error::errno(&error))),
     }
 }
 
-/// What must happen while the process still has its master's privileges, and giving them up.
-fn prepare(loaded: &Loaded) -> Result<(), String> {
-    let main = loaded.config.main.get(&main::CONF);
+/// What must happen while the process still has its master's privileges.
+fn open_logs(loaded: &Loaded) -> Result<(), String> {
     loaded.config.logs.open_all()?;
     log::set_process_log(loaded.config.main.get(&http::LOCATION).error_log.clone());
-    main.drop_privileges()
+    Ok(())
 }
 
-async fn live(boot: Boot, loaded: Loaded, driver: Driver) -> ExitCode {
-    let control = match boot
-        .control
-        .map(net::inherit)
-        .transpose()
-        .and_then(|fd| fd.map(net::handoff::Channel::from_fd).transpose())
-    {
+async fn live(boot: Boot, loaded: Loaded, driver: Driver, control: Option<OwnedFd>) -> ExitCode {
+    let control = match control.map(net::handoff::Channel::from_fd).transpose() {
         Ok(control) => control,
-        Err(error) => return fail(None, format!("control socket: {error}")).await,
+        Err(error) => return give_up(None, format!("control socket: {error}")),
     };
     let worker = match assemble(&boot, &loaded) {
         Ok(worker) => worker,
@@ -117,10 +126,15 @@ async fn live(boot: Boot, loaded: Loaded, driver: Driver) -> ExitCode {
         tell(control, &event).await;
     }
     let end = commands(&worker, control).await;
-    for listener in &listeners {
+    for (listener, listening) in &listeners {
         listener.stop();
+        if end == Command::Close {
+            connection::accept_rest(&worker, listener, listening);
+        }
     }
-    if end == Command::Quit {
+    // who connects from now on is refused, or is somebody else's
+    drop(listeners);
+    if end != Command::Terminate {
         drain(&worker).await;
     }
     worker.config.logs.flush_all();
@@ -158,7 +172,10 @@ fn assemble(boot: &Boot, loaded: &Loaded) -> Result<Rc<Worker>, String> {
     Ok(Worker::new(boot, Rc::clone(&loaded.config), connections, counters))
 }
 
-fn listen(boot: &Boot, worker: &Rc<Worker>) -> Result<Vec<Rc<Listener>>, String> {
+/// A listening socket and the address it belongs to.
+type Open = (Rc<Listener>, Rc<Listening>);
+
+fn listen(boot: &Boot, worker: &Rc<Worker>) -> Result<Vec<Open>, String> {
     let listening: Vec<Rc<Listening>> = http::listening(&worker.config).map_err(|error| error.to_string())?;
     let mut listeners = Vec::new();
     for inherited in &boot.listeners {
@@ -170,7 +187,7 @@ fn listen(boot: &Boot, worker: &Rc<Worker>) -> Result<Vec<Rc<Listener>>, String>
             let describe = |error: std::io::Error| format!("socket for {}: {error}", inherited.key);
             let fd: OwnedFd = net::inherit(*fd).map_err(describe)?;
             let listener = Rc::new(Listener::from_fd(fd).map_err(describe)?);
-            listeners.push(Rc::clone(&listener));
+            listeners.push((Rc::clone(&listener), Rc::clone(listening)));
             net::spawn(connection::accept_loop(Rc::clone(worker), listener, Rc::clone(listening)));
         }
     }
@@ -196,7 +213,7 @@ async fn commands(worker: &Rc<Worker>, control: Option<net::handoff::Channel>) -
     loop {
         let command = match &control {
             Some(channel) => match net::select2(signals.next(), receive(channel)).await {
-                Either::Left(signal) => of_signal(signal),
+                Either::Left(signal) => of_signal(signal, true),
                 Either::Right(Some(command)) => Some(command),
                 Either::Right(None) => {
                     log::process(Level::Alert, format_args!("the master process is gone, serving on"));
@@ -204,7 +221,7 @@ async fn commands(worker: &Rc<Worker>, control: Option<net::handoff::Channel>) -
                     None
                 }
             },
-            None => of_signal(signals.next().await),
+            None => of_signal(signals.next().await, false),
         };
         match command {
             Some(Command::Reopen) => reopen(worker),
@@ -214,9 +231,11 @@ async fn commands(worker: &Rc<Worker>, control: Option<net::handoff::Channel>) -
     }
 }
 
-fn of_signal(signal: std::io::Result<i32>) -> Option<Command> {
+/// What a signal stands for. Behind a worker with a master comes another one; without, nobody may.
+fn of_signal(signal: std::io::Result<i32>, supervised: bool) -> Option<Command> {
     match signal {
-        Ok(nix::libc::SIGQUIT) => Some(Command::Quit),
+        Ok(nix::libc::SIGQUIT) if supervised => Some(Command::Quit),
+        Ok(nix::libc::SIGQUIT) => Some(Command::Close),
         Ok(nix::libc::SIGUSR1) => Some(Command::Reopen),
         Ok(nix::libc::SIGTERM | nix::libc::SIGINT) => Some(Command::Terminate),
         Ok(_) => None,

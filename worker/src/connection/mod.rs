@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use net::proxy_protocol::Proxied;
 
-pub use accept::{Listening, ServerSet, accept_loop};
+pub use accept::{Listening, ServerSet, accept_loop, accept_rest};
 pub(crate) use discard::discard_body;
 pub use h1::H1;
 pub(crate) use h1::receive_body;

@@ -158,7 +158,8 @@ impl Found {
         if !reply.is_empty {
             self.ttl = self.ttl.min(reply.ttl);
         }
-        self.alias = reply.alias.or(self.alias.take());
+        // as in nginx the last answer decides: one that knows the name by another one in one family only contradicts itself
+        self.alias = reply.alias;
         for record in reply.records {
             match record {
                 Record::Address(ip) => self.ips.push(ip),

@@ -306,13 +306,15 @@ impl Ids {
     }
 
     /// The same, with the identifier to be sent decided.
-    fn created(req: &Request, conf: &UserIdConf) -> Self {
+    fn created(req: &mut Request, conf: &UserIdConf) -> Self {
         let mut ids = Self::of(req, conf);
         if ids.set.is_some() {
             return ids;
         }
         if let Some(got) = ids.got {
-            let reset = req.context.lasting().map_or(Rc::from([]), |Reset(value)| value);
+            // by its name: a `map` may compute it
+            let mut reset = Vec::new();
+            req.append_variable_by_name(b"uid_reset", &mut reset);
             if matches!(&*reset, b"" | b"0") {
                 let marked = ids.cookie.get(ENCODED..ENCODED + 2);
                 let is_marked = conf.mark.is_none_or(|mark| marked == Some(&[mark, b'=']));
@@ -323,7 +325,7 @@ impl Ids {
                 return ids;
             }
             ids.reset = true;
-            if &*reset == b"log" {
+            if reset == b"log" {
                 let mut text = Vec::new();
                 show(&conf.name, &got, &mut text);
                 req.log(Level::Notice, format_args!("userid cookie \"{}\" was reset", Text(&text)));

@@ -57,6 +57,11 @@ impl Transport {
         self.socket().hung_up().await;
     }
 
+    /// See [`Stream::hung_up_from_now`].
+    pub async fn hung_up_from_now(&self) {
+        self.socket().hung_up_from_now().await;
+    }
+
     /// See [`Stream::send_buf`].
     pub async fn send_buf(&self, buf: Buf, timeout: Timeout) -> (io::Result<()>, Buf) {
         match self {

@@ -190,6 +190,11 @@ impl Stream {
     /// watch after 50 ms. Drop-safe; may run beside a send, but not beside a receive.
     pub async fn hung_up(&self) {
         sleep(WATCH_AFTER).await;
+        self.hung_up_from_now().await;
+    }
+
+    /// Like [`Stream::hung_up`], beginning to watch at once.
+    pub async fn hung_up_from_now(&self) {
         loop {
             if self.has_hung_up() {
                 return;

@@ -15,7 +15,7 @@ use crate::log::{self, Level, Text};
 use crate::module::{Attach, Module};
 use crate::modules::limit_zone::{self, LimitZone};
 use crate::phase::{Flow, Handler, Phase, Step, order};
-use crate::request::Request;
+use crate::request::{HoldsPlace, Request};
 use crate::settings;
 use crate::variables::Variable;
 use crate::worker::Worker;
@@ -242,6 +242,7 @@ impl Handler for Check {
         }
         if !held.is_empty() {
             req.context.keep_lasting(Status::Passed);
+            req.context.keep_lasting(HoldsPlace);
             req.context.keep_until_end(Box::new(held));
         }
         Step::Ready(Flow::Next)

@@ -15,6 +15,11 @@ pub struct Context {
 #[derive(Default)]
 struct Tree(RefCell<Vec<Box<dyn Any>>>);
 
+/// Remembered for good by a request that holds something others wait for, such as a place under `limit_conn`: its client is
+/// watched for a hang-up from the beginning, and not only when the request takes long.
+#[derive(Debug, Clone, Copy)]
+pub struct HoldsPlace;
+
 impl Context {
     /// The remembered `T`.
     pub fn get<T: 'static>(&self) -> Option<&T> {

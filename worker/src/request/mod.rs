@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use http1::{Headers, Known, Method, RequestHead, Version};
 
-pub use context::Context;
+pub use context::{Context, HoldsPlace};
 pub use forwarded::{forwarded_address, trusts};
 pub use head_out::ResponseHead;
 pub(crate) use subrequest::capture_body;

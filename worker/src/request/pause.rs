@@ -4,10 +4,17 @@ use std::time::Duration;
 
 use net::Either;
 
-use super::{Origin, Request};
+use super::{HoldsPlace, Origin, Request};
 use crate::fault::{Fault, Kind, Side};
 
 impl Request {
+    /// Resolves when the client goes away. Nobody else may receive from it meanwhile.
+    pub(crate) fn hung_up(&self) -> impl Future<Output = ()> + use<> {
+        let stream = self.conn.stream.clone();
+        let at_once = self.context.lasting::<HoldsPlace>().is_some();
+        async move { if at_once { stream.hung_up_from_now().await } else { stream.hung_up().await } }
+    }
+
     /// Waits for `duration`, or until the client goes away: nobody would read the answer.
     ///
     /// # Errors
@@ -18,8 +25,7 @@ impl Request {
             net::sleep(duration).await;
             return Ok(());
         }
-        let stream = self.conn.stream.clone();
-        match net::select2(net::sleep(duration), stream.hung_up()).await {
+        match net::select2(net::sleep(duration), self.hung_up()).await {
             Either::Left(()) => Ok(()),
             Either::Right(()) => {
                 self.keepalive = false;

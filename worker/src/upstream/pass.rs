@@ -25,18 +25,18 @@ use crate::filter::Chain;
 use crate::log::Level;
 use crate::phase::Flow;
 use crate::request::{Origin, Request};
-use crate::transport::Transport;
 
 const CONNECTING: &str = "connecting to upstream";
 
 /// Passes `req` on as `order` says. Its head must stand in `req.upstream.request`.
 pub async fn pass(req: &mut Request, order: &Order<'_>) -> Flow {
     order.doing.set(CONNECTING);
-    let flow = if order.settings.ignore_client_abort || req.origin == Origin::Background {
+    let unwatched = order.settings.ignore_client_abort || req.origin == Origin::Background || req.post_action;
+    let flow = if unwatched {
         server_by_server(req, order).await
     } else {
-        let client = req.conn.stream.clone();
-        match unless_hung_up(server_by_server(req, order), &client, order).await {
+        let hung_up = req.hung_up();
+        match unless_hung_up(server_by_server(req, order), hung_up, order).await {
             Some(flow) => flow,
             None => client_gone(req, order),
         }
@@ -46,9 +46,12 @@ pub async fn pass(req: &mut Request, order: &Order<'_>) -> Flow {
 }
 
 /// Runs `work` unless the client hangs up first.
-async fn unless_hung_up<F: Future>(work: F, client: &Transport, order: &Order<'_>) -> Option<F::Output> {
-    let mut work = pin!(work);
-    let mut watch = pin!(client.hung_up());
+async fn unless_hung_up<F: Future>(
+    work: F,
+    hung_up: impl Future<Output = ()>,
+    order: &Order<'_>,
+) -> Option<F::Output> {
+    let (mut work, mut watch) = (pin!(work), pin!(hung_up));
     poll_fn(|cx| {
         if let Poll::Ready(output) = work.as_mut().poll(cx) {
             return Poll::Ready(Some(output));

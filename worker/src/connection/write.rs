@@ -17,6 +17,10 @@ const FILE_PIECE_BYTES: usize = 128 * 1024;
 /// Writes a piece of the body. On return either little waits to be sent or all of it is sent.
 pub(crate) async fn write_body(req: &mut Request, chain: Chain) -> Result<(), Fault> {
     let Chain { chunks, last, flush } = chain;
+    let rate = rate(req);
+    if rate > 0 && req.out.body_bytes == 0 {
+        trickle_head(req, rate).await?;
+    }
     if !req.header_only {
         for chunk in chunks {
             match chunk {
@@ -49,13 +53,7 @@ pub(crate) async fn write_body(req: &mut Request, chain: Chain) -> Result<(), Fa
 
 /// Copies a small body behind its head, where no rate limit and no file asks for more; `false`: nothing was done.
 pub(crate) fn write_copied(req: &mut Request, bytes: &[u8], last: bool) -> bool {
-    let rate = match req.limit_rate {
-        Some(rate) => rate,
-        None => {
-            let rate = req.eval_limit_rate();
-            *req.limit_rate.insert(rate)
-        }
-    };
+    let rate = rate(req);
     let h1 = req.io.h1();
     if rate > 0 || bytes.len() > COPY_BYTES_MAX.saturating_sub(h1.outbuf.len()) {
         return false;
@@ -82,10 +80,16 @@ async fn write_bytes(req: &mut Request, mut bytes: Bytes) -> Result<(), Fault> {
     while !bytes.is_empty() {
         let allowed = pace(req, bytes.len()).await?;
         let piece = bytes.split_to(allowed.min(bytes.len()));
+        let len = piece.len() as u64;
         push_framed(req, piece);
         if req.io.h1().pending() >= QUEUE_BYTES_MAX {
             let timeout = Timeout::ms(req.http().send_timeout);
             req.io.h1().flush(timeout).await?;
+        }
+        let rate = rate(req);
+        if rate > 0 && !bytes.is_empty() {
+            // as long as the piece takes at the rate
+            rest(req, Duration::from_millis(len.saturating_mul(1000) / rate)).await?;
         }
     }
     Ok(())
@@ -140,38 +144,63 @@ fn finish(req: &mut Request) {
     }
 }
 
-/// Waits as `limit_rate` demands and says how many bytes may be sent now.
-async fn pace(req: &mut Request, wanted: usize) -> Result<usize, Fault> {
-    let rate = match req.limit_rate {
+/// `limit_rate` in bytes per second, evaluated once per request; 0: no limit.
+fn rate(req: &mut Request) -> u64 {
+    match req.limit_rate {
         Some(rate) => rate,
         None => {
             let rate = req.eval_limit_rate();
-            req.limit_rate = Some(rate);
-            rate
+            *req.limit_rate.insert(rate)
         }
-    };
+    }
+}
+
+/// Waits as `limit_rate` demands and says how many bytes may be sent now.
+async fn pace(req: &mut Request, wanted: usize) -> Result<usize, Fault> {
+    let rate = rate(req);
     if rate == 0 {
         return Ok(wanted);
     }
     let after = req.eval_limit_rate_after();
-    let sent = req.out.body_bytes;
-    if sent < after {
-        return Ok(usize::try_from(after - sent).unwrap_or(wanted).min(wanted));
+    loop {
+        let sent = req.out.bytes;
+        if sent < after {
+            return Ok(usize::try_from(after - sent).unwrap_or(wanted).min(wanted));
+        }
+        // one second's worth may go at once, as in nginx, and the head counts
+        let elapsed = net::now().since(req.start);
+        let limit = rate.saturating_mul(elapsed.as_secs() + 1);
+        if limit > sent - after {
+            let allowed = usize::try_from(limit - (sent - after)).unwrap_or(wanted);
+            return Ok(allowed.min(wanted).min(QUEUE_BYTES_MAX));
+        }
+        let due = Duration::from_secs((sent - after) / rate);
+        rest(req, due.saturating_sub(elapsed) + Duration::from_millis(1)).await?;
     }
-    // one second's worth may go at once, as in nginx
-    let elapsed_s = net::now().since(req.start).as_secs() + 1;
-    let allowed = rate.saturating_mul(elapsed_s).saturating_sub(sent - after);
-    if allowed > 0 {
-        return Ok(usize::try_from(allowed).unwrap_or(wanted).min(wanted));
+}
+
+/// Sends a head that is larger than what may be sent in a second.
+async fn trickle_head(req: &mut Request, rate: u64) -> Result<(), Fault> {
+    let mut allowed = rate.saturating_add(req.eval_limit_rate_after());
+    if req.out.head_bytes <= allowed {
+        return Ok(());
     }
+    let mut head = std::mem::take(&mut req.io.h1().outbuf).freeze();
+    while !head.is_empty() {
+        let piece = head.split_to(usize::try_from(allowed).unwrap_or(usize::MAX).min(head.len()));
+        let took = Duration::from_millis(piece.len() as u64 * 1000 / rate);
+        req.io.h1().push(piece);
+        rest(req, took).await?;
+        allowed = rate;
+    }
+    Ok(())
+}
+
+/// Sends what waits and pauses.
+async fn rest(req: &mut Request, duration: Duration) -> Result<(), Fault> {
     let timeout = Timeout::ms(req.http().send_timeout);
     req.io.h1().flush(timeout).await?;
-    let over = (sent - after) - rate.saturating_mul(elapsed_s);
-    let wait = Duration::from_millis((over * 1000 / rate).max(1) + 1);
-    req.pause(wait).await.map_err(|fault| Fault {
-        text: format!("{fault} while sending response to client").into(),
-        ..fault
-    })?;
-    let slice = usize::try_from(rate).unwrap_or(wanted).max(1);
-    Ok(wanted.min(slice))
+    req.pause(duration)
+        .await
+        .map_err(|fault| Fault { text: format!("{fault} while sending response to client").into(), ..fault })
 }

@@ -8,3 +8,5 @@ mod faults;
 mod framing;
 /// Processes: reload, upgrade, killed workers and masters.
 mod processes;
+/// What passes through a reverse proxy besides the plain exchange.
+mod proxy;

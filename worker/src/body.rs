@@ -170,11 +170,22 @@ impl Request {
     }
 
     /// Whether the next piece of the body has yet to be received.
-    pub(crate) fn body_is_waited_for(&self) -> bool {
-        match &self.io {
-            crate::io::Io::H1(h1) => h1.inbuf.is_empty() && !h1.decoder.is_end(),
-            _ => false,
+    pub(crate) fn body_is_waited_for(&mut self) -> bool {
+        let crate::io::Io::H1(h1) = &mut self.io else { return false };
+        if h1.decoder.left().is_none() {
+            // what is here may be framing only
+            while !h1.inbuf.is_empty() && !h1.decoder.is_end() {
+                let mut ahead = h1.decoder.clone();
+                match ahead.decode(&h1.inbuf) {
+                    Ok(decoded) if decoded.data.is_empty() => {
+                        h1.inbuf.consume(decoded.consumed);
+                        h1.decoder = ahead;
+                    }
+                    _ => return false,
+                }
+            }
         }
+        h1.inbuf.is_empty() && !h1.decoder.is_end()
     }
 
     /// Whether all of a body that was not asked for yet has been received.
@@ -203,12 +214,13 @@ impl Request {
 
     /// Reads the whole body and keeps it: in memory up to `client_body_buffer_size`, else in a temporary file.
     pub async fn read_body(&mut self) -> Result<(), Fault> {
-        if matches!(self.body.progress, Progress::Kept | Progress::Done) {
+        if matches!(self.body.progress, Progress::Kept | Progress::Done) || self.body.discarded {
             return Ok(());
         }
         if self.body.is_absent() {
             self.body.progress = Progress::Kept;
-            return Ok(());
+            // a client that waits although it has nothing to send is answered, as by nginx
+            return self.answer_expectation().await;
         }
         let location = Rc::clone(&self.location);
         let conf = location.confs.get(&http::LOCATION);

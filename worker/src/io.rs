@@ -1,6 +1,7 @@
 //! What a response is written to and a request body is read from.
 
 use bytes::Bytes;
+use http1::{Headers, Version};
 
 use crate::connection::H1;
 use crate::fault::Fault;
@@ -56,6 +57,9 @@ impl Io {
 impl Request {
     /// Hands the response head to the other end.
     pub(crate) fn write_head(&mut self) {
+        if self.post_action {
+            return;
+        }
         match &mut self.io {
             Io::H1(_) => crate::connection::write_head(self),
             Io::Memory(_) | Io::None => {}
@@ -64,10 +68,50 @@ impl Request {
 
     /// Hands a filtered piece of the body to the other end.
     pub(crate) async fn write_body(&mut self, chain: Chain) -> Result<(), Fault> {
+        if self.post_action {
+            return Ok(());
+        }
         match &mut self.io {
             Io::H1(_) => crate::connection::write_body(self, chain).await,
             Io::Memory(_) => crate::request::capture_body(self, chain).await,
             Io::None => Ok(()),
+        }
+    }
+
+    /// Sends fields of a 103 response ahead of the response; nothing to clients that do not know such things.
+    pub(crate) async fn send_early_hints(&mut self, fields: &Headers) -> Result<(), Fault> {
+        if self.version < Version::HTTP_11 || self.out.sent {
+            return Ok(());
+        }
+        let timeout = net::Timeout::ms(self.http().send_timeout);
+        let Io::H1(h1) = &mut self.io else { return Ok(()) };
+        let mut head = b"HTTP/1.1 103 Early Hints\r\n".to_vec();
+        fields.write_where(&mut head, |_, _, _| true);
+        head.extend_from_slice(b"\r\n");
+        h1.outbuf.extend_from_slice(&head);
+        h1.flush(timeout).await
+    }
+
+    /// Gets ready for a response that is dropped: the one before it leaves.
+    pub(crate) async fn begin_post_action(&mut self) {
+        self.post_action = true;
+        self.header_only = true;
+        self.error_page = false;
+        self.err_status = 0;
+        self.out.sent = false;
+        self.filters = None;
+        let timeout = net::Timeout::ms(self.http().send_timeout);
+        if let Io::H1(h1) = &mut self.io
+            && let Err(fault) = h1.flush(timeout).await
+        {
+            self.log(crate::log::Level::Info, format_args!("{fault}"));
+        }
+    }
+
+    /// Gives the response up, unless it is one that nobody gets.
+    pub(crate) fn abort(&mut self) {
+        if !self.post_action {
+            self.io.abort();
         }
     }
 
@@ -89,6 +133,14 @@ impl Request {
         match &mut self.io {
             Io::H1(_) => crate::connection::write_copied(self, bytes, last),
             Io::Memory(_) | Io::None => false,
+        }
+    }
+
+    /// Tells a client that waits for it to go on sending.
+    pub(crate) async fn answer_expectation(&mut self) -> Result<(), Fault> {
+        match &mut self.io {
+            Io::H1(_) => crate::connection::answer_expectation(self).await,
+            Io::Memory(_) | Io::None => Ok(()),
         }
     }
 

@@ -27,6 +27,7 @@ pub mod modules;
 mod output;
 mod pages;
 pub mod phase;
+pub mod predicates;
 pub mod regex;
 pub mod request;
 pub mod resolver;

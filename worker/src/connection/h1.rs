@@ -184,7 +184,7 @@ fn decode(h1: &mut H1) -> Result<Option<Bytes>, Fault> {
 }
 
 /// Sends `100 Continue` when the client waits for it and its body is wanted.
-pub(super) async fn answer_expectation(req: &mut Request) -> Result<(), Fault> {
+pub(crate) async fn answer_expectation(req: &mut Request) -> Result<(), Fault> {
     if !req.body.expect_continue || req.body.expect_tested {
         return Ok(());
     }

@@ -17,7 +17,7 @@ use net::proxy_protocol::Proxied;
 pub use accept::{Listening, ServerSet, accept_loop, accept_rest};
 pub(crate) use discard::discard_body;
 pub use h1::H1;
-pub(crate) use h1::receive_body;
+pub(crate) use h1::{answer_expectation, receive_body};
 pub(crate) use head_out::write_head;
 pub(crate) use write::{write_body, write_copied};
 

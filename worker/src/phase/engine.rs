@@ -17,6 +17,7 @@ use crate::access::Satisfy;
 use crate::config::Location;
 use crate::locate;
 use crate::log::Level;
+use crate::modules::http;
 use crate::request::Request;
 
 /// Internal redirects and rewrites one request may go through (nginx's limit).
@@ -25,6 +26,11 @@ pub const URI_CHANGES_MAX: u32 = 10;
 /// Serves `req` from its first phase to its last. On return the response is complete (or the connection is marked to
 /// close) and the log phase has run.
 pub async fn run(req: &mut Request) {
+    if !req.server_conf().client_body_early_read.is_empty()
+        && let Err(flow) = read_body_early(req).await
+    {
+        return run_refused(req, flow).await;
+    }
     let mut at = Entry::Start;
     loop {
         let flow = phases(req, at).await;
@@ -33,7 +39,47 @@ pub async fn run(req: &mut Request) {
             Finalized::Again(entry) => at = entry,
         }
     }
+    if req.http().post_action.is_some() {
+        post_action(req).await;
+    }
     log(req).await;
+}
+
+/// `client_body_early_read`.
+async fn read_body_early(req: &mut Request) -> Result<(), Flow> {
+    let server = Rc::clone(&req.server);
+    let conf: &http::ServerConf = server.confs.get(&http::SERVER);
+    if !conf.client_body_early_read.hold(req) {
+        return Ok(());
+    }
+    check_declared_length(req)?;
+    req.read_body().await.map_err(|fault| req.fail(&fault))
+}
+
+/// `post_action`: sends a request whose response is complete on to another location. What is answered there reaches nobody;
+/// the log phase comes after it.
+async fn post_action(req: &mut Request) {
+    // each costs one of the request's redirects
+    while let Some(target) = req.http().post_action.clone()
+        && req.uri_changes_left > 0
+    {
+        req.begin_post_action().await;
+        let is_uri = target.first() == Some(&b'/');
+        let to = if is_uri {
+            Jump::Uri { uri: target.to_vec(), args: Some(Vec::new()) }
+        } else {
+            Jump::Named(target.as_ref().into())
+        };
+        let mut next = jump(req, to).map_err(|_| ());
+        while let Ok(entry) = next {
+            let flow = Box::pin(phases(req, entry)).await;
+            next = match Box::pin(finalize(req, flow)).await {
+                Finalized::Done => Err(()),
+                Finalized::Again(entry) => Ok(entry),
+            };
+        }
+    }
+    req.out.sent = true;
 }
 
 /// Answers a request whose head was refused: straight to the error page.
@@ -283,6 +329,11 @@ fn find_location(req: &mut Request) -> Result<(), Flow> {
     if req.is_internal_only_location() && !req.internal {
         return Err(Flow::Status(404));
     }
+    check_declared_length(req)
+}
+
+/// `client_max_body_size`, as far as the head tells.
+fn check_declared_length(req: &mut Request) -> Result<(), Flow> {
     let limit = req.http().client_max_body_size;
     if !req.internal && !req.body.discarded && limit > 0 && req.body.declared.is_some_and(|len| len > limit) {
         req.log_error(format_args!(

@@ -27,7 +27,7 @@ pub(crate) async fn finalize(req: &mut Request, flow: Flow) -> Finalized {
         Flow::Finish => Finalized::Done,
         Flow::Next | Flow::Done => special(req, 200).await,
         Flow::Close => {
-            req.io.abort();
+            req.abort();
             Finalized::Done
         }
         Flow::Jump(target) => match jump(req, target) {
@@ -45,7 +45,7 @@ pub(crate) async fn finalize(req: &mut Request, flow: Flow) -> Finalized {
 /// Answers with a status of its own: an error page if one is configured, else the built-in one.
 async fn special(req: &mut Request, status: u16) -> Finalized {
     if status == pages::CLOSE || req.out.sent {
-        req.io.abort();
+        req.abort();
         if req.out.status == 0 {
             req.out.status = status;
         }
@@ -54,7 +54,7 @@ async fn special(req: &mut Request, status: u16) -> Finalized {
     if status == 408 || status == 499 {
         // nobody reads the answer: logged, not sent
         req.out.status = status;
-        req.io.abort();
+        req.abort();
         return Finalized::Done;
     }
     req.err_status = status;
@@ -203,7 +203,7 @@ async fn send(req: &mut Request, body: Bytes) -> Flow {
     };
     if let Err(fault) = sent {
         req.log(crate::log::Level::Info, format_args!("{fault}"));
-        req.io.abort();
+        req.abort();
     }
     Flow::Finish
 }

@@ -129,6 +129,8 @@ pub struct Request {
     pub keepalive: bool,
     /// Whether unread client bytes should be drained before closing.
     pub lingering: bool,
+    /// The response is complete, and `post_action` makes one that nobody gets.
+    pub(crate) post_action: bool,
     /// Only the head of the response is wanted.
     pub header_only: bool,
     /// `$limit_rate` in bytes per second, when set for this request.

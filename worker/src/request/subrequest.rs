@@ -88,6 +88,7 @@ impl Request {
             err_status: 0,
             keepalive: true,
             lingering: false,
+            post_action: false,
             header_only: false,
             limit_rate: None,
             start_ms: 0,
@@ -129,6 +130,7 @@ impl Request {
         self.error_page = false;
         self.err_status = 0;
         self.lingering = false;
+        self.post_action = false;
         self.header_only = false;
         self.limit_rate = None;
         self.pipelined = false;

@@ -11,6 +11,7 @@ use std::task::Poll;
 use http1::{BodyDecoder, Progress, ResponseHead, ResponseOptions, ResponseParser};
 use net::{Buf, Timeout};
 
+use super::interim::Interim;
 use super::link::Link;
 use super::protocol::{Decoder, Framed};
 use super::retry::Failure;
@@ -175,6 +176,7 @@ struct Reader {
     deadline: Option<u64>,
     /// Something was received in this try.
     received: bool,
+    interim: Interim,
 }
 
 impl Reader {
@@ -195,6 +197,7 @@ impl Reader {
             bytes_max: order.settings.buffer_size,
             deadline: None,
             received: false,
+            interim: Interim::default(),
         }
     }
 
@@ -235,8 +238,9 @@ impl Reader {
             if !head.is_interim() {
                 break;
             }
-            super::interim::pass(req, order, head).await.map_err(NoAnswer::Over)?;
-            self.skip();
+            let len = self.head_len;
+            self.interim.pass(req, order, head, len).await.map_err(NoAnswer::Over)?;
+            self.skip()?;
         }
         self.finish(req, head);
         Ok(())
@@ -249,7 +253,7 @@ impl Reader {
             if !head.is_interim() {
                 return Ok(());
             }
-            self.skip();
+            self.skip()?;
         }
     }
 
@@ -269,9 +273,14 @@ impl Reader {
     }
 
     /// Goes on behind an interim head.
-    fn skip(&mut self) {
+    fn skip(&mut self) -> Result<(), Failure> {
+        if !self.interim.count() {
+            let text = format!("upstream sent too many interim responses while {READING_HEAD}");
+            return Err(Failure::new(Conditions::INVALID_HEADER, text));
+        }
         self.buf.consume(self.head_len);
         self.parser.reset_after_interim();
+        Ok(())
     }
 
     /// Reads one head of any kind. May be dropped and called again: nothing is lost.

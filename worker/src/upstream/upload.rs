@@ -4,6 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use net::{Buf, Chain, Timeout};
+use smallvec::SmallVec;
 
 use super::{Order, Protocol};
 use crate::fault::Fault;
@@ -16,6 +17,9 @@ use crate::transport::Transport;
 const COPY_BYTES_MAX: u64 = 8 * 1024;
 /// Kept bodies in files are sent in pieces of this size.
 const FILE_PIECE_BYTES: usize = 128 * 1024;
+
+/// Pieces of a streamed body are gathered up to this size before they are sent.
+const GATHER_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a request was not sent completely.
 #[derive(Debug)]
@@ -106,7 +110,7 @@ pub(super) async fn kept(
     stream.send_vec(chain, timeout).await.map_err(Unsent::Server)
 }
 
-/// Sends a head, and the body piece by piece as the client sends it.
+/// Sends a head, and the body piece by piece as the client sends it. What is here at the same time leaves as one chunk.
 pub(super) async fn streamed(
     req: &mut Request,
     stream: &Transport,
@@ -115,18 +119,26 @@ pub(super) async fn streamed(
     timeout: Timeout,
 ) -> Result<(), Unsent> {
     let mut next = Buf::copy_of(&req.upstream.request);
+    let mut gathered = Gathered::default();
     loop {
-        if req.body_is_waited_for() {
-            // nothing of it is here yet: what we have goes ahead
+        let waiting = req.body_is_waited_for();
+        if (waiting || gathered.len >= GATHER_BYTES_MAX) && gathered.len > 0 {
+            push(stream, &mut next, std::mem::take(&mut gathered), chunked, timeout).await?;
+        }
+        if waiting {
+            // nothing more is here yet: what we have goes ahead
             send(stream, &mut next, timeout).await?;
         }
         match req.next_body_chunk().await.map_err(Unsent::Body)? {
             None => break,
             Some(bytes) => match order.protocol.as_deref().filter(|protocol| protocol.frames_body()) {
-                None => push(stream, &mut next, bytes, chunked, timeout).await?,
+                None => gathered.push(bytes),
                 Some(protocol) => push_framed(stream, &mut next, bytes, protocol, timeout).await?,
             },
         }
+    }
+    if gathered.len > 0 {
+        push(stream, &mut next, gathered, chunked, timeout).await?;
     }
     match &order.protocol {
         Some(protocol) => next.extend_from_slice(protocol.body_end()),
@@ -134,6 +146,20 @@ pub(super) async fn streamed(
         None => {}
     }
     send(stream, &mut next, timeout).await
+}
+
+/// Pieces of a body that came together.
+#[derive(Default)]
+struct Gathered {
+    pieces: SmallVec<[Bytes; 4]>,
+    len: usize,
+}
+
+impl Gathered {
+    fn push(&mut self, bytes: Bytes) {
+        self.len += bytes.len();
+        self.pieces.push(bytes);
+    }
 }
 
 /// Sends what is in `buf` and empties it.
@@ -159,19 +185,20 @@ async fn push_framed(
     stream.send_vec(chain, timeout).await.map_err(Unsent::Server)
 }
 
-/// Adds a piece of the body to what is sent next, or sends both when it is large.
+/// Adds pieces of the body, as one chunk, to what is sent next, or sends both when they are large.
 async fn push(
     stream: &Transport,
     next: &mut Buf,
-    bytes: Bytes,
+    gathered: Gathered,
     chunked: bool,
     timeout: Timeout,
 ) -> Result<(), Unsent> {
+    let Gathered { pieces, len } = gathered;
     if chunked {
-        next.extend_from_slice(http1::chunk_head(bytes.len() as u64, &mut [0; 18]));
+        next.extend_from_slice(http1::chunk_head(len as u64, &mut [0; 18]));
     }
-    if bytes.len() as u64 <= COPY_BYTES_MAX {
-        next.extend_from_slice(&bytes);
+    if len as u64 <= COPY_BYTES_MAX {
+        pieces.iter().for_each(|piece| next.extend_from_slice(piece));
         if chunked {
             next.extend_from_slice(http1::CHUNK_END);
         }
@@ -181,7 +208,7 @@ async fn push(
         return Ok(());
     }
     let mut chain = Chain::from(std::mem::take(next).freeze());
-    chain.push(bytes);
+    pieces.into_iter().for_each(|piece| chain.push(piece));
     if chunked {
         chain.push(Bytes::from_static(http1::CHUNK_END));
     }

@@ -9,6 +9,7 @@ use super::tokens::ServerTokens;
 use super::{HTTP, LOCATION, SERVER, blocks, error_page, listen, log, root, types};
 use crate::access::Satisfy;
 use crate::build::Builder;
+use crate::predicates::Predicates;
 use crate::script::Template;
 use crate::temp::TempPath;
 
@@ -651,6 +652,48 @@ pub(super) static DIRECTIVES: &[Directive<Builder>] = &[
         apply: |cx, node| cx.conf(&SERVER).set.max_headers.set(node.number()?),
     },
     Directive {
+        name: "client_body_early_read",
+        contexts: HTTP_SERVER,
+        arity: Arity::AtLeast(1),
+        shape: Shape::Simple,
+        default: "",
+        doc: "Reads the request body before anything else if one of the values is neither empty nor 0.",
+        apply: |cx, node| {
+            Predicates::parse(cx, node)?.add_to(&mut cx.conf(&SERVER).set.client_body_early_read);
+            Ok(())
+        },
+    },
+    Directive {
+        name: "early_hints",
+        contexts: Contexts::HTTP_SERVER_LOCATION,
+        arity: Arity::AtLeast(1),
+        shape: Shape::Simple,
+        default: "",
+        doc: "Passes 103 responses on if one of the values is neither empty nor 0.",
+        apply: |cx, node| {
+            Predicates::parse(cx, node)?.add_to(&mut cx.conf(&LOCATION).set.early_hints);
+            Ok(())
+        },
+    },
+    Directive {
+        name: "post_action",
+        contexts: HSL_IF,
+        arity: Arity::Exactly(1),
+        shape: Shape::Simple,
+        default: "off",
+        doc: "Where a request goes when its response is complete; what is answered there is dropped.",
+        apply: post_action,
+    },
+    Directive {
+        name: "directio_alignment",
+        contexts: Contexts::HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        shape: Shape::Simple,
+        default: "512",
+        doc: "Accepted for compatibility: files are read through the page cache.",
+        apply: |cx, node| cx.conf(&LOCATION).set.directio_alignment.set(node.offset()?),
+    },
+    Directive {
         name: "server_names_hash_bucket_size",
         contexts: Contexts::HTTP,
         arity: Arity::Exactly(1),
@@ -709,6 +752,12 @@ pub(super) static DIRECTIVES: &[Directive<Builder>] = &[
         },
     },
 ];
+
+/// `post_action uri | @name | off`.
+fn post_action(cx: &mut Builder, node: &Node) -> Result<()> {
+    let target: Rc<[u8]> = node.bytes(0).into();
+    cx.conf(&LOCATION).set.post_action.set((*target != *b"off").then_some(target))
+}
 
 fn keepalive_timeout(cx: &mut Builder, node: &Node) -> Result<()> {
     let timeout = node.time_ms()?;

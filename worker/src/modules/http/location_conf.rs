@@ -12,6 +12,7 @@ use super::types::Types;
 use crate::access::Satisfy;
 use crate::build::{Conf, LevelKind, MergeCx};
 use crate::log::{ErrorLog, Level, Target};
+use crate::predicates::Predicates;
 use crate::request::Request;
 use crate::script::Template;
 use crate::settings;
@@ -101,6 +102,12 @@ settings! {
         types: Rc<Types> = Rc::new(Types::builtin()),
         /// `default_type`.
         default_type: Rc<[u8]> = Rc::from(*b"text/plain"),
+        /// `early_hints`.
+        early_hints: Predicates = Predicates::default(),
+        /// `post_action`: a URI or the name of a location.
+        post_action: Option<Rc<[u8]>> = None,
+        /// `directio_alignment`: files are read through the page cache.
+        directio_alignment: u64 = 512,
         /// `satisfy`.
         satisfy: Satisfy = Satisfy::All,
         /// `internal`.

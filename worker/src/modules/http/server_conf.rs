@@ -8,6 +8,7 @@ use http1::RequestOptions;
 use super::listen::ListenDirective;
 use crate::build::{Conf, LevelKind, MergeCx};
 use crate::locate::ServerName;
+use crate::predicates::Predicates;
 use crate::settings;
 
 settings! {
@@ -31,6 +32,8 @@ settings! {
         merge_slashes: bool = true,
         /// `max_headers`.
         max_headers: u64 = 1000,
+        /// `client_body_early_read`.
+        client_body_early_read: Predicates = Predicates::default(),
         /// `allow_connect`-like switch of the tunnel module; CONNECT is refused otherwise.
         allow_connect: bool = false,
         /// What `listen` directives said.

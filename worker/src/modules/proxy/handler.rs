@@ -144,6 +144,7 @@ impl ProxyHandler {
         let streamed = !self.buffer_body
             && req.origin == Origin::Client
             && req.body.progress == Progress::Unread
+            && !req.body.discarded
             && (!chunked || self.plan.is_http11())
             && !req.body_is_here();
         if streamed { Upload::Streamed { chunked } } else { Upload::Kept }

@@ -178,9 +178,6 @@ impl RequestParser {
             };
             if !line.is_empty() {
                 self.take_request_line(&buf[line], next, opts, head)?;
-                if head.is_http_09() {
-                    return Ok(self.finish(next, head));
-                }
             } else if empty_lines >= LEADING_EMPTY_LINES_MAX {
                 return Err(RequestError::InvalidRequest);
             } else {

@@ -19,8 +19,6 @@ pub enum RequestError {
     InvalidRequest,
     /// Major version above 1.
     InvalidVersion,
-    /// HTTP/0.9 knows only GET.
-    InvalidMethod09,
     /// The request line does not fit the buffers.
     UriTooLong,
     /// The head does not fit the buffers and ends between two lines.
@@ -106,7 +104,6 @@ impl RequestError {
             Self::Connect | Self::Trace => 405,
             Self::InvalidMethod
             | Self::InvalidRequest
-            | Self::InvalidMethod09
             | Self::InvalidHeaderLine(..)
             | Self::DuplicateHeader(_)
             | Self::DuplicateHost(_)
@@ -133,7 +130,6 @@ impl fmt::Display for RequestError {
             Self::InvalidMethod => f.write_str("invalid method"),
             Self::InvalidRequest => f.write_str("invalid request"),
             Self::InvalidVersion => f.write_str("invalid version"),
-            Self::InvalidMethod09 => f.write_str("invalid method in HTTP/0.9 request"),
             Self::UriTooLong => f.write_str("too long URI"),
             Self::TooLargeRequest => f.write_str("too large request"),
             Self::HeaderLineTooLong(line) => write!(f, "too long header line: \"{}...\"", lossy(line)),

@@ -1,4 +1,6 @@
 //! The request line (RFC 9112 section 3): `method SP target SP HTTP/d.d`, each blank exactly one.
+//!
+//! A line without a version is refused: HTTP/0.9, which nginx still answers, has answers that cannot be told from bodies.
 
 use std::ops::Range;
 
@@ -10,15 +12,13 @@ pub(crate) const METHOD_BYTES_MAX: usize = 64;
 /// HTTP version of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// Major number: 0 (HTTP/0.9) or 1.
+    /// Major number, 1.
     pub major: u8,
     /// Minor number, 0 to 9.
     pub minor: u8,
 }
 
 impl Version {
-    /// HTTP/0.9: a request line without a version.
-    pub const HTTP_09: Version = Version { major: 0, minor: 9 };
     /// HTTP/1.0
     pub const HTTP_10: Version = Version { major: 1, minor: 0 };
     /// HTTP/1.1
@@ -87,14 +87,12 @@ pub(crate) fn request_line(line: &[u8]) -> Result<RequestLine, RequestError> {
         authority: 0..0,
         origin: 0..0,
         scheme: 0..0,
-        version: Version::HTTP_09,
+        version: Version::HTTP_11,
     };
     split_target(line, &mut parsed)?;
     match target_end {
         Some(end) => parsed.version = version(&line[end + 1..])?,
-        None if method != Method::Get => return Err(RequestError::InvalidMethod09),
-        None if parsed.form != TargetForm::Origin => return Err(RequestError::InvalidRequest),
-        None => {}
+        None => return Err(RequestError::InvalidRequest),
     }
     Ok(parsed)
 }

@@ -7,10 +7,6 @@ use crate::request::Request;
 
 /// Decides framing and persistence and appends the encoded head to the output.
 pub(crate) fn write_head(req: &mut Request) {
-    if req.version == Version::HTTP_09 {
-        req.keepalive = false;
-        return;
-    }
     if req.worker.is_draining() {
         // a client that was told `keep-alive` earlier may still send: it is answered, and told here
         req.keepalive = false;

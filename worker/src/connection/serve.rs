@@ -15,7 +15,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use http1::{RequestError, Version};
+use http1::RequestError;
 use net::{Stream, Timeout};
 use shm::counter::Status;
 
@@ -247,15 +247,9 @@ async fn cut_off(req: &mut Request, conn: &Rc<Connection>) {
 impl Request {
     /// Fills a request whose head was refused with as much as is known of it.
     fn begin_refused(&mut self, conn: &Rc<Connection>) {
-        let keep_version = self.head.version;
         self.begin(conn);
         self.keepalive = false;
         self.body.framing = http1::Framing::None;
-        self.version = if keep_version < Version::HTTP_10 && !self.head.is_http_09() {
-            Version::HTTP_11
-        } else {
-            keep_version
-        };
         self.io.h1().decoder = http1::BodyDecoder::new(http1::Framing::None);
     }
 }

@@ -232,8 +232,6 @@ impl Request {
             self.err_status
         } else if self.out.status != 0 {
             self.out.status
-        } else if self.version == Version::HTTP_09 {
-            9
         } else {
             0
         }

@@ -29,7 +29,7 @@ pub struct RequestHead {
     pub method: Method,
     /// Which form the target has.
     pub form: TargetForm,
-    /// The version; [`Version::HTTP_09`] for a request line without one.
+    /// The version.
     pub version: Version,
     /// Normalised path, arguments and extension.
     pub uri: Uri,
@@ -139,11 +139,6 @@ impl RequestHead {
     /// Whether the host that decides is known: of the target, if that has one.
     pub(super) fn has_host(&self) -> bool {
         !self.host.is_empty() || self.headers.contains_known(Known::Host)
-    }
-
-    /// Whether this is an HTTP/0.9 request: the answer has no head and ends with the connection.
-    pub fn is_http_09(&self) -> bool {
-        self.version == Version::HTTP_09
     }
 }
 

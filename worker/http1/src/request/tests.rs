@@ -79,7 +79,7 @@ fn a_usual_request() {
     assert_eq!(head.headers.get(b"x-a"), Some(&b"1"[..]));
     assert_eq!(head.version, Version::HTTP_11);
     assert_eq!(head.framing, Framing::None);
-    assert!(head.keep_alive() && !head.is_http_09());
+    assert!(head.keep_alive());
     assert_eq!(head.head_len, 86);
 }
 
@@ -112,8 +112,6 @@ fn accepted() {
         ("absolute target", "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("absolute target in HTTP/1.0", "GET http://b/ HTTP/1.0\r\n\r\n"),
         ("asterisk", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"),
-        ("HTTP/0.9", "GET /\r\n"),
-        ("HTTP/0.9 with LF", "GET /\n"),
     ];
     for (name, input) in cases {
         assert!(matches!(parse(input.as_bytes()), Ok(Some(_))), "{name}: {:?}", parse(input.as_bytes()));
@@ -204,7 +202,8 @@ fn request_lines_refused() {
         ("HTTP/0.9 with an absolute target", b"GET http://a/\r\n", 400, REQUEST),
         ("nine empty lines", b"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.0\r\n\r\n", 400, REQUEST),
         ("major version 2", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "invalid version"),
-        ("HTTP/0.9 with POST", b"POST /\r\n", 400, "invalid method in HTTP/0.9 request"),
+        ("no version", b"GET /\r\n", 400, REQUEST),
+        ("no version and POST", b"POST /\r\n", 400, REQUEST),
     ]);
 }
 
@@ -578,14 +577,6 @@ fn asterisk() {
     let head = accept("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(head.form, TargetForm::Asterisk);
     assert_eq!((text(head.request_uri()).as_str(), text(head.uri.path()).as_str()), ("*", "/"));
-}
-
-#[test]
-fn http_09() {
-    let Ok(Some((head, rest))) = parse(b"GET /a?b\r\nHost: a\r\n\r\n") else { panic!("refused") };
-    assert!(head.is_http_09() && !head.keep_alive() && head.headers.is_empty());
-    assert_eq!((text(head.uri.path()).as_str(), head.framing), ("/a", Framing::None));
-    assert_eq!(rest, b"Host: a\r\n\r\n");
 }
 
 #[test]

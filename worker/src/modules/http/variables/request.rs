@@ -1,6 +1,6 @@
 //! What the client asked: its head, its arguments and cookies, its body.
 
-use http1::{Framing, Known, Version};
+use http1::{Framing, Known};
 
 use super::{found, found_unless_empty, join, number, port, seconds};
 use crate::body::Progress;
@@ -20,9 +20,6 @@ pub(super) const VARIABLES: &[Variable] = &[
         found_unless_empty(out, req.head.request_uri())
     }),
     Variable::new("server_protocol", "The version as sent, HTTP/1.1.", |req, _, out| {
-        if req.version == Version::HTTP_09 {
-            return false;
-        }
         out.extend_from_slice(b"HTTP/");
         number(out, req.version.major.into());
         out.push(b'.');

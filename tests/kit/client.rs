@@ -166,6 +166,12 @@ impl Client {
         }
     }
 
+    /// The next `count` bytes as they are, or fewer when the connection ends.
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count && self.fill() {}
+        self.buffer.drain(..count.min(self.buffer.len())).collect()
+    }
+
     /// Everything until the connection ends, as it is.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.fill() {}

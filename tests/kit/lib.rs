@@ -7,6 +7,7 @@ mod gateway;
 mod load;
 mod origin;
 mod places;
+pub mod strict;
 
 pub use client::{Answer, Client, get, request};
 pub use gateway::{

@@ -19,6 +19,16 @@ impl Seen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(request);
     }
 
+    /// How many there were so far.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Those that came when there had been `count`.
+    pub fn since(&self, count: usize) -> Vec<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)[count..].to_vec()
+    }
+
     /// All requests so far, as text.
     pub fn all(&self) -> Vec<String> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,8 @@ mod command_line;
 mod faults;
 /// Bytes on the wire: framing, smuggling, splitting, limits.
 mod framing;
+/// Raw messages and mutations of them, in every kind of location.
+mod probe;
 /// Processes: reload, upgrade, killed workers and masters.
 mod processes;
 /// What passes through a reverse proxy besides the plain exchange.

@@ -10,5 +10,7 @@ fn main() {
     let version = text.split_whitespace().nth(1).unwrap_or("unknown");
     println!("cargo:rustc-env=URESTY_RUST_VERSION={version}");
     println!("cargo:rerun-if-env-changed=URESTY_PREFIX");
+    // Lua modules written in C, and what they load through the FFI, find the symbols of Lua in the program
+    println!("cargo:rustc-link-arg-bins=-rdynamic");
     println!("cargo:rerun-if-changed=build.rs");
 }

@@ -6,6 +6,8 @@ mod command_line;
 mod faults;
 /// Bytes on the wire: framing, smuggling, splitting, limits.
 mod framing;
+/// Lua handlers.
+mod lua;
 /// Raw messages and mutations of them, in every kind of location.
 mod probe;
 /// Processes: reload, upgrade, killed workers and masters.

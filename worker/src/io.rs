@@ -128,6 +128,15 @@ impl Request {
         }
     }
 
+    /// Sends everything that waits to be sent.
+    pub(crate) async fn flush_to_client(&mut self) -> Result<(), Fault> {
+        let timeout = net::Timeout::ms(self.http().send_timeout);
+        match &mut self.io {
+            Io::H1(h1) if !h1.aborted => h1.flush(timeout).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Copies the end of a small body behind what waits to be sent; `false`: it must be written as a chain.
     pub(crate) fn write_copied(&mut self, bytes: &[u8], last: bool) -> bool {
         match &mut self.io {

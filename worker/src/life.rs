@@ -118,6 +118,11 @@ async fn live(boot: Boot, loaded: Loaded, driver: Driver, control: Option<OwnedF
         log::process(Level::Notice, format_args!("io_uring is not available, using epoll"));
     }
     for module in loaded.modules {
+        if let Err(reason) = module.prepare(&worker) {
+            return fail(control.as_ref(), reason).await;
+        }
+    }
+    for module in loaded.modules {
         module.start(&worker);
     }
     if let Some(control) = &control {
@@ -136,6 +141,9 @@ async fn live(boot: Boot, loaded: Loaded, driver: Driver, control: Option<OwnedF
     drop(listeners);
     if end != Command::Terminate {
         drain(&worker).await;
+    }
+    for module in loaded.modules {
+        module.stop(&worker);
     }
     worker.config.logs.flush_all();
     ExitCode::SUCCESS

@@ -38,6 +38,17 @@ pub trait Module: Sync {
         Ok(())
     }
 
+    /// Called once in every worker process before any module starts; the process does not serve when it fails.
+    ///
+    /// # Errors
+    /// Why the process cannot serve, as logged.
+    fn prepare(&self, _worker: &Rc<crate::worker::Worker>) -> std::result::Result<(), String> {
+        Ok(())
+    }
+
+    /// Called when a worker process is about to end, once nothing is served any more.
+    fn stop(&self, _worker: &Rc<crate::worker::Worker>) {}
+
     /// Called once in every worker process before it accepts: background tasks start here.
     fn start(&self, _worker: &Rc<crate::worker::Worker>) {}
 }

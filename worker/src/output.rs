@@ -147,6 +147,52 @@ impl Request {
         Ok(())
     }
 
+    /// Sends what a handler wrote to [`outgoing`](Request::outgoing), behind the head, which goes out first if it did not yet.
+    /// With `last` the response ends; without it and without anything written nothing happens.
+    pub async fn send_outgoing(&mut self, last: bool) -> Result<(), Fault> {
+        if self.outgoing.is_empty() && !last {
+            return Ok(());
+        }
+        if !self.out.sent {
+            self.send_header().await?;
+        }
+        let mut written = std::mem::take(&mut self.outgoing);
+        if self.header_only {
+            written.clear();
+        }
+        if self.output_copied(&written, last) {
+            written.clear();
+            self.outgoing = written;
+            return Ok(());
+        }
+        let mut chain = Chain::more(written);
+        chain.last = last;
+        self.output(chain).await
+    }
+
+    /// Sends the head, if it was not, without waiting for a body.
+    pub async fn send_head_now(&mut self) -> Result<(), Fault> {
+        if !self.out.sent {
+            self.send_header().await?;
+        }
+        self.output(Chain::flush()).await
+    }
+
+    /// Like [`send_outgoing`](Self::send_outgoing); with `flush`, waits until the client was sent everything.
+    pub async fn send_outgoing_now(&mut self, flush: bool) -> Result<(), Fault> {
+        self.send_outgoing(false).await?;
+        if !flush {
+            return Ok(());
+        }
+        self.send_head_now().await
+    }
+
+    /// Ends the response with what was written and sends it: a handler that goes on has answered.
+    pub async fn end_outgoing(&mut self) -> Result<(), Fault> {
+        self.send_outgoing(true).await?;
+        self.flush_to_client().await
+    }
+
     /// Sends a complete body and ends the response.
     pub async fn respond(&mut self, chain: Chain) -> Result<(), Fault> {
         self.send_header().await?;

@@ -25,6 +25,10 @@ pub(crate) enum Finalized {
 pub(crate) async fn finalize(req: &mut Request, flow: Flow) -> Finalized {
     match flow {
         Flow::Finish => Finalized::Done,
+        Flow::Complete => match complete(req).await {
+            Flow::Status(status) => special(req, status).await,
+            _ => Finalized::Done,
+        },
         Flow::Next | Flow::Done => special(req, 200).await,
         Flow::Close => {
             req.abort();
@@ -191,6 +195,23 @@ pub async fn send_response(req: &mut Request, response: Response) -> Flow {
     }
     req.out.content_length = Some(body.len() as u64);
     send(req, body).await
+}
+
+/// Sends what a handler left of its response.
+async fn complete(req: &mut Request) -> Flow {
+    if let Err(fault) = req.discard_body().await {
+        req.keepalive = false;
+        req.log(crate::log::Level::Info, format_args!("{fault}"));
+    }
+    match req.send_outgoing(true).await {
+        Ok(()) => Flow::Finish,
+        Err(fault) if fault.kind == Kind::Answer => Flow::Status(fault.status),
+        Err(fault) => {
+            req.log(crate::log::Level::Info, format_args!("{fault}"));
+            req.io.abort();
+            Flow::Finish
+        }
+    }
 }
 
 /// Sends head and body. A failure ends the connection; a status is what a filter wants to answer with instead.

@@ -100,6 +100,9 @@ pub enum Flow {
     Jump(Jump),
     /// The response was produced and completed by the handler itself (`NGX_DONE`).
     Finish,
+    /// The handler set the response head and wrote to [`Request::outgoing`](crate::request::Request::outgoing): what of it
+    /// was not sent yet is sent, and the response ends.
+    Complete,
     /// Close the connection without an answer (`444`), or give up after part of the answer was sent.
     Close,
 }

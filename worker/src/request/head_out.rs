@@ -44,6 +44,8 @@ pub struct ResponseHead {
     pub expects_trailers: bool,
     /// Fills in the trailer fields when the body ends.
     pub make_trailers: Option<fn(&mut super::Request)>,
+    /// A handler wrote to the body already: status and fields are decided, though the head waits to be sent with it.
+    pub begun: bool,
     /// The head was handed to the connection.
     pub sent: bool,
     /// Whether the body is sent in chunks.

@@ -34,6 +34,9 @@ use crate::regex::Captures;
 use crate::variables::Values;
 use crate::worker::Worker;
 
+/// Memory for written body bytes that a request keeps for the next one.
+const OUTGOING_BYTES_KEPT: usize = 16 * 1024;
+
 /// Where a request came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -91,6 +94,8 @@ pub struct Request {
     pub out: ResponseHead,
     /// The connection (or memory) the response goes to.
     pub io: Io,
+    /// Body bytes that a handler wrote and the filters have not seen yet: what Lua prints before it waits or ends.
+    pub outgoing: Vec<u8>,
     /// Filters of the response under way; set when its header is sent.
     pub(crate) filters: Option<FilterChain>,
     /// Bits of the filters that want the body.

@@ -70,6 +70,7 @@ impl Request {
             body: crate::body::Body::default(),
             out: super::ResponseHead::default(),
             io,
+            outgoing: Vec::new(),
             filters: None,
             filters_body: 0,
             filters_memory: 0,
@@ -114,6 +115,8 @@ impl Request {
         self.trailers_in.clear();
         self.body.reset();
         self.out.reset();
+        self.outgoing.clear();
+        self.outgoing.shrink_to(super::OUTGOING_BYTES_KEPT);
         self.filters = None;
         self.filters_body = 0;
         self.filters_memory = 0;

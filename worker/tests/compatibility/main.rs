@@ -6,18 +6,22 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use worker::module::Module;
-use worker::modules::ALL;
+
+/// Every module: the worker's and Lua.
+fn modules() -> Vec<&'static dyn Module> {
+    worker::modules::ALL.iter().copied().chain([&lua::MODULE as &dyn Module]).collect()
+}
 
 const HEAD: &str = include_str!("head.txt");
 
 fn page() -> String {
-    let registry = worker::build::registry(ALL);
+    let registry = worker::build::registry(&modules());
     let reference = conf::docs::reference(&registry);
     let body = reference.strip_prefix("# Directives\n").expect("the reference begins with its title");
     let mut page = String::from(HEAD);
     page.push_str("\n## Variables\n\n| variable | module | description |\n|---|---|---|\n");
-    for module in ALL {
-        variables(&mut page, *module);
+    for module in modules() {
+        variables(&mut page, module);
     }
     // one title per page: what is a title of its own in the reference is a section here
     page.push_str(&body.replace("\n# ", "\n## "));

@@ -6,7 +6,7 @@ use http1::{Headers, Version};
 use crate::connection::H1;
 use crate::fault::Fault;
 use crate::filter::Chain;
-use crate::request::{Capture, Request};
+use crate::request::{Capture, PipeIn, Request};
 
 /// A response of which more waits is sent before it is logged.
 const LOG_AFTER_BYTES: usize = 64 * 1024;
@@ -18,6 +18,8 @@ pub enum Io {
     H1(Box<H1>),
     /// Memory: a subrequest whose response its parent uses.
     Memory(Capture),
+    /// Its parent's response, piece by piece: a subrequest.
+    Pipe(Box<PipeIn>),
     /// Nothing: a background subrequest, whose response is dropped.
     #[default]
     None,
@@ -31,7 +33,7 @@ impl Io {
     pub fn h1(&mut self) -> &mut H1 {
         match self {
             Io::H1(h1) => h1,
-            Io::Memory(_) | Io::None => panic!("a subrequest has no connection of its own"),
+            Io::Memory(_) | Io::Pipe(_) | Io::None => panic!("a subrequest has no connection of its own"),
         }
     }
 
@@ -40,6 +42,7 @@ impl Io {
         match self {
             Io::H1(h1) => h1.abort(),
             Io::Memory(capture) => capture.truncated = true,
+            Io::Pipe(pipe) => pipe.abort(),
             Io::None => {}
         }
     }
@@ -49,6 +52,7 @@ impl Io {
         match self {
             Io::H1(h1) => h1.aborted,
             Io::Memory(capture) => capture.truncated,
+            Io::Pipe(pipe) => pipe.is_aborted(),
             Io::None => false,
         }
     }
@@ -62,7 +66,7 @@ impl Request {
         }
         match &mut self.io {
             Io::H1(_) => crate::connection::write_head(self),
-            Io::Memory(_) | Io::None => {}
+            Io::Memory(_) | Io::Pipe(_) | Io::None => {}
         }
     }
 
@@ -74,6 +78,7 @@ impl Request {
         match &mut self.io {
             Io::H1(_) => crate::connection::write_body(self, chain).await,
             Io::Memory(_) => crate::request::capture_body(self, chain).await,
+            Io::Pipe(_) => crate::request::push_piece(self, chain).await,
             Io::None => Ok(()),
         }
     }
@@ -141,7 +146,7 @@ impl Request {
     pub(crate) fn write_copied(&mut self, bytes: &[u8], last: bool) -> bool {
         match &mut self.io {
             Io::H1(_) => crate::connection::write_copied(self, bytes, last),
-            Io::Memory(_) | Io::None => false,
+            Io::Memory(_) | Io::Pipe(_) | Io::None => false,
         }
     }
 
@@ -157,7 +162,7 @@ impl Request {
     pub(crate) async fn receive_body(&mut self) -> Result<Option<Bytes>, Fault> {
         match &mut self.io {
             Io::H1(_) => crate::connection::receive_body(self).await,
-            Io::Memory(_) | Io::None => Ok(None),
+            Io::Memory(_) | Io::Pipe(_) | Io::None => Ok(None),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! One file (or folder) per nginx module: configuration struct, directives, variables, handlers, tests.
 
 pub mod access;
+pub mod addition;
 pub mod auth_basic;
 pub mod auth_request;
 pub mod autoindex;
+pub mod charset;
 pub mod empty_gif;
 pub mod geo;
 pub mod gunzip;
@@ -31,6 +33,7 @@ pub mod resolver;
 pub mod rewrite;
 pub mod secure_link;
 pub mod split_clients;
+pub mod ssi;
 pub mod ssl;
 pub mod static_file;
 pub mod stub_status;
@@ -88,4 +91,7 @@ pub const ALL: &[&dyn Module] = &[
     &stub_status::MODULE,
     &userid::MODULE,
     &sub::MODULE,
+    &addition::MODULE,
+    &charset::MODULE,
+    &ssi::MODULE,
 ];

@@ -61,6 +61,11 @@ async fn special(req: &mut Request, status: u16) -> Finalized {
         req.abort();
         return Finalized::Done;
     }
+    if let crate::io::Io::Pipe(pipe) = &mut req.io
+        && let Some(stub) = pipe.take_stub()
+    {
+        return send_stub(req, stub).await;
+    }
     req.err_status = status;
     if matches!(status, 400 | 413 | 414 | 494..=497 | 500 | 501) {
         req.keepalive = false;
@@ -74,6 +79,15 @@ async fn special(req: &mut Request, status: u16) -> Finalized {
         return entry;
     }
     built_in(req, status).await
+}
+
+/// Sends what the parent of a subrequest wants to see in place of an error.
+async fn send_stub(req: &mut Request, stub: Bytes) -> Finalized {
+    req.out.status = 200;
+    req.out.set_content_type(b"text/html");
+    req.out.content_length = Some(stub.len() as u64);
+    send(req, stub).await;
+    Finalized::Done
 }
 
 /// Looks for an `error_page` and goes there.

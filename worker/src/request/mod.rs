@@ -6,6 +6,7 @@ mod forwarded;
 mod head_out;
 mod paths;
 mod pause;
+mod pipe;
 mod settings;
 mod subrequest;
 mod uri;
@@ -18,6 +19,8 @@ use http1::{Headers, Known, Method, RequestHead, Version};
 pub use context::{Context, HoldsPlace};
 pub use forwarded::{forwarded_address, trusts};
 pub use head_out::ResponseHead;
+pub(crate) use pipe::push as push_piece;
+pub use pipe::{PipeIn, Running};
 pub(crate) use subrequest::capture_body;
 pub use subrequest::{Capture, SubrequestOptions};
 
@@ -246,7 +249,7 @@ impl Request {
     pub fn is_complete(&self) -> bool {
         match &self.io {
             Io::H1(h1) => h1.finished && !h1.aborted,
-            Io::Memory(_) | Io::None => false,
+            Io::Memory(_) | Io::Pipe(_) | Io::None => false,
         }
     }
 

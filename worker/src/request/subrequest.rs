@@ -37,12 +37,19 @@ pub struct SubrequestOptions {
     pub header_only: bool,
     /// The parent's body is sent along.
     pub with_body: bool,
-    /// Most bytes of the response kept.
+    /// Most bytes of the response kept in memory, if that is more than `subrequest_output_buffer_size` of its location.
     pub body_max: usize,
 }
 
 /// Subrequests may nest this deep (nginx's limit).
 pub const SUBREQUESTS_MAX: u32 = 50;
+
+/// Subrequests of one client's request, at any depth.
+const SUBREQUESTS_TOTAL_MAX: u32 = 10_000;
+
+/// Subrequests made so far.
+#[derive(Clone, Copy)]
+struct Made(u32);
 
 impl Request {
     /// A request without a head, for `conn`.
@@ -179,9 +186,7 @@ impl Request {
         uri: Vec<u8>,
         options: SubrequestOptions,
     ) -> Result<Box<Request>, Fault> {
-        if self.subrequests_left == 0 {
-            return Err(Fault::internal("subrequests cycle while processing the request"));
-        }
+        self.count_subrequest(&uri)?;
         let capture = Capture { max: options.body_max, ..Capture::default() };
         let mut sub = self.fork(uri, options, Io::Memory(capture));
         sub.origin = Origin::Subrequest;
@@ -190,11 +195,28 @@ impl Request {
         Ok(sub)
     }
 
+    /// Counts a subrequest against the limits.
+    ///
+    /// # Errors
+    /// They are nested too deep, or there are too many of them.
+    pub(super) fn count_subrequest(&self, uri: &[u8]) -> Result<(), Fault> {
+        let uri = uri.escape_ascii();
+        if self.subrequests_left == 0 {
+            return Err(Fault::internal(format!("subrequests cycle while processing \"{uri}\"")));
+        }
+        let made = self.context.lasting::<Made>().unwrap_or(Made(0));
+        if made.0 == SUBREQUESTS_TOTAL_MAX {
+            return Err(Fault::internal(format!("too many subrequests while processing \"{uri}\"")));
+        }
+        self.context.keep_lasting(Made(made.0 + 1));
+        Ok(())
+    }
+
     /// The body a subrequest's response had.
     pub fn captured(&mut self) -> Bytes {
         match &mut self.io {
             Io::Memory(capture) => capture.body.split().freeze(),
-            Io::H1(_) | Io::None => Bytes::new(),
+            Io::H1(_) | Io::Pipe(_) | Io::None => Bytes::new(),
         }
     }
 }
@@ -223,10 +245,12 @@ pub(crate) async fn capture_body(req: &mut Request, chain: Chain) -> Result<(), 
 }
 
 fn keep(req: &mut Request, bytes: &[u8]) -> Result<(), Fault> {
+    let room = req.http().subrequest_output_buffer_size;
     let Io::Memory(capture) = &mut req.io else { return Ok(()) };
-    if capture.body.len() + bytes.len() > capture.max {
+    let max = capture.max.max(room);
+    if capture.body.len() + bytes.len() > max {
         capture.truncated = true;
-        return Err(Fault::internal(format!("too big subrequest response: more than {} bytes", capture.max)));
+        return Err(Fault::internal(format!("too big subrequest response: more than {max} bytes")));
     }
     capture.body.extend_from_slice(bytes);
     req.out.body_bytes += bytes.len() as u64;

@@ -67,7 +67,7 @@ fn redirect(req: &mut Request, order: &Order<'_>, head: &ResponseHead, target: &
 }
 
 /// A URI somebody else made: unescaped path and arguments; `None` when it leads upwards or holds a NUL.
-fn parse_unsafe_uri(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn parse_unsafe_uri(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     if text.is_empty() || text[0] == b'?' {
         return None;
     }

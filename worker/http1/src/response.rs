@@ -151,6 +151,27 @@ impl ResponseHead {
         &self.status_line
     }
 
+    /// Replaces the status: for gateways that say it in a field. `line` is the code, and perhaps a reason behind a blank.
+    /// `false`: it is no status, and nothing was changed.
+    pub fn set_status(&mut self, line: &[u8]) -> bool {
+        let [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', reason @ ..] = line else { return false };
+        if !matches!(reason.first(), None | Some(b' ')) || !syntax::is_field_text(reason) {
+            return false;
+        }
+        let digit = |byte: &u8| u16::from(byte - b'0');
+        self.status = digit(a) * 100 + digit(b) * 10 + digit(c);
+        self.status_line.clear();
+        self.status_line.extend_from_slice(line);
+        if reason.is_empty()
+            && let known = crate::encode::status_text(self.status)
+            && !known.is_empty()
+        {
+            self.status_line.push(b' ');
+            self.status_line.extend_from_slice(known.as_bytes());
+        }
+        true
+    }
+
     /// The reason phrase; may be empty.
     pub fn reason(&self) -> &[u8] {
         self.status_line.get(4..).unwrap_or_default()

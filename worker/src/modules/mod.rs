@@ -7,6 +7,7 @@ pub mod auth_request;
 pub mod autoindex;
 pub mod charset;
 pub mod empty_gif;
+pub mod fastcgi;
 pub mod geo;
 pub mod gunzip;
 pub mod gzip;
@@ -20,9 +21,11 @@ mod limit_zone;
 pub mod log;
 pub mod main;
 pub mod map;
+pub mod memcached;
 pub mod mirror;
 pub mod not_modified;
 pub mod open_files;
+mod pass;
 pub mod proxy;
 pub mod proxy_protocol;
 pub mod random_index;
@@ -31,6 +34,7 @@ pub mod realip;
 pub mod referer;
 pub mod resolver;
 pub mod rewrite;
+pub mod scgi;
 pub mod secure_link;
 pub mod split_clients;
 pub mod ssi;
@@ -41,6 +45,7 @@ pub mod sub;
 pub mod try_files;
 pub mod upstream;
 pub mod userid;
+pub mod uwsgi;
 
 use crate::module::Module;
 
@@ -79,6 +84,10 @@ pub const ALL: &[&dyn Module] = &[
     &upstream::STICKY,
     &upstream::ZONE,
     &proxy::MODULE,
+    &fastcgi::MODULE,
+    &uwsgi::MODULE,
+    &scgi::MODULE,
+    &memcached::MODULE,
     &access::MODULE,
     &auth_basic::MODULE,
     &auth_request::MODULE,

@@ -9,6 +9,9 @@ use crate::request::Request;
 
 /// Looks for reasons not to pass the response on: an error page, or a redirect to another URI of ours.
 pub(super) fn divert(req: &mut Request, order: &Order<'_>, head: &ResponseHead) -> Option<Flow> {
+    if order.settings.intercept_404 && head.status == 404 {
+        return Some(Flow::Status(404));
+    }
     if order.settings.intercept_errors && head.status >= 300 && has_error_page(req, head.status) {
         if head.status == 401 {
             for value in head.headers.known_all(Known::WwwAuthenticate) {

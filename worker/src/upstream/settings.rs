@@ -28,6 +28,8 @@ pub struct Settings {
     pub ignore_client_abort: bool,
     /// `*_intercept_errors`.
     pub intercept_errors: bool,
+    /// Whether a response of 404 is always answered with a page of ours.
+    pub intercept_404: bool,
     /// `*_force_ranges`.
     pub force_ranges: bool,
     /// `*_pass_trailers`.

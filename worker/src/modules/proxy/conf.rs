@@ -142,6 +142,11 @@ impl Conf for ProxyConf {
         self.merge_settings(outer);
         self.check_buffers()
     }
+
+    /// `proxy_pass` holds for its own location only.
+    fn is_inherited_whole(&self, inner: &LevelKind) -> bool {
+        self.pass.is_none() || matches!(inner, LevelKind::If | LevelKind::LimitExcept)
+    }
 }
 
 impl ProxyConf {
@@ -197,6 +202,7 @@ impl ProxyConf {
             buffering: self.buffering,
             ignore_client_abort: self.ignore_client_abort,
             intercept_errors: self.intercept_errors,
+            intercept_404: false,
             force_ranges: self.force_ranges,
             pass_trailers: self.pass_trailers,
             next_upstream,

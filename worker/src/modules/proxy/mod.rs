@@ -19,6 +19,7 @@ use std::rc::Rc;
 use ::conf::{Directive, Result};
 
 pub use self::conf::{ProxyConf, ProxySettings};
+pub(super) use self::target::find as find_upstream;
 
 use crate::build::{Builder, Slot};
 use crate::module::{Attach, Module};

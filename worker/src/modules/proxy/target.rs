@@ -141,7 +141,10 @@ pub(super) async fn evaluate(req: &mut Request, template: &Template) -> std::res
 }
 
 /// The group for a name at run time: one of the configuration, an address, or what the name resolves to.
-async fn find(req: &mut Request, url: &Url) -> std::result::Result<Rc<Upstream>, Fault> {
+pub(in crate::modules) async fn find(
+    req: &mut Request,
+    url: &Url,
+) -> std::result::Result<Rc<Upstream>, Fault> {
     if let Some(found) = req.config.upstream_table.find(&url.host, url.port, url.no_port) {
         return Ok(Rc::clone(found));
     }

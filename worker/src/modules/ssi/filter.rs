@@ -138,7 +138,7 @@ impl State {
         };
         if let Some(name) = set {
             self.send_includes(req).await?;
-            return Ok(self.include_into(req, uri, options, &name).await);
+            return self.include_into(req, uri, options, &name).await;
         }
         let running = match req.start_subrequest(uri, options, stub) {
             Ok(running) => running,
@@ -159,15 +159,21 @@ impl State {
         uri: Vec<u8>,
         options: SubrequestOptions,
         name: &[u8],
-    ) -> Result<(), String> {
-        let mut sub = req.subrequest(uri, options).await.map_err(|fault| fault.to_string())?;
-        let failed = sub.out.status >= 300 || sub.io.is_aborted();
+    ) -> Result<Result<(), String>, Fault> {
+        let mut sub = match req.subrequest(uri, options).await {
+            Ok(sub) => sub,
+            Err(fault) => return Ok(Err(fault.to_string())),
+        };
+        if sub.io.is_aborted() {
+            return Err(Fault::internal("subrequest was broken off"));
+        }
+        let failed = sub.out.status >= 300;
         let value = if failed { Bytes::new() } else { sub.captured() };
         let mut page = self.interpreter.page.borrow_mut();
         if failed && page.variable(name).is_some() {
-            return Ok(());
+            return Ok(Ok(()));
         }
-        page.assign(name, value).map_err(|_| "SSI variables take too much memory".to_owned())
+        Ok(page.assign(name, value).map_err(|_| "SSI variables take too much memory".to_owned()))
     }
 
     /// Sends the queue up to and with its last include.

@@ -2,10 +2,16 @@
 
 /// Configuration errors, `-t`, `-T`, the migration report.
 mod command_line;
+/// Files changed by clients: WebDAV.
+mod dav;
 /// Upstreams that fail in every way of the fault matrix.
 mod faults;
 /// Bytes on the wire: framing, smuggling, splitting, limits.
 mod framing;
+/// Servers that speak other protocols than HTTP.
+mod gateways;
+/// Responses made of others: SSI, addition, slices.
+mod includes;
 /// Lua handlers.
 mod lua;
 /// Raw messages and mutations of them, in every kind of location.

@@ -66,7 +66,8 @@ impl Request {
         }
         match &mut self.io {
             Io::H1(_) => crate::connection::write_head(self),
-            Io::Memory(_) | Io::Pipe(_) | Io::None => {}
+            Io::Pipe(pipe) => pipe.head(&self.out),
+            Io::Memory(_) | Io::None => {}
         }
     }
 
@@ -154,7 +155,7 @@ impl Request {
     pub(crate) async fn answer_expectation(&mut self) -> Result<(), Fault> {
         match &mut self.io {
             Io::H1(_) => crate::connection::answer_expectation(self).await,
-            Io::Memory(_) | Io::None => Ok(()),
+            Io::Memory(_) | Io::Pipe(_) | Io::None => Ok(()),
         }
     }
 

@@ -26,7 +26,7 @@ impl Request {
         if self.method == Method::Head {
             self.header_only = true;
         }
-        let chain = self.location.filters.clone();
+        let chain = if self.unfiltered { FilterChain::default() } else { self.location.filters.clone() };
         let (mut body, mut memory) = (0u32, 0u32);
         for (index, filter) in chain.iter().enumerate() {
             let interest = match filter.header(self) {

@@ -67,7 +67,7 @@ pub trait Filter {
 }
 
 /// The filters of one location in order.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct FilterChain(Rc<[(Position, Rc<dyn Filter>)]>);
 
 impl FilterChain {

@@ -6,6 +6,7 @@ pub mod auth_basic;
 pub mod auth_request;
 pub mod autoindex;
 pub mod charset;
+pub mod dav;
 pub mod empty_gif;
 pub mod fastcgi;
 pub mod geo;
@@ -36,6 +37,7 @@ pub mod resolver;
 pub mod rewrite;
 pub mod scgi;
 pub mod secure_link;
+pub mod slice;
 pub mod split_clients;
 pub mod ssi;
 pub mod ssl;
@@ -103,4 +105,6 @@ pub const ALL: &[&dyn Module] = &[
     &addition::MODULE,
     &charset::MODULE,
     &ssi::MODULE,
+    &slice::MODULE,
+    &dav::MODULE,
 ];

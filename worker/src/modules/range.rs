@@ -67,6 +67,19 @@ impl Filter for RangeHeader {
     }
 }
 
+/// The bytes of the whole that are sent, from the first to behind the last, if the client asked for one range of them.
+pub(super) fn wanted(req: &Request) -> Option<(u64, u64)> {
+    let cut = req.context.get::<Cut>().filter(|cut| cut.spans.len() == 1)?;
+    Some((cut.spans[0].start, cut.spans[0].end))
+}
+
+/// The next bytes of the body are those from `offset` of the whole on.
+pub(super) fn skip_to(req: &mut Request, offset: u64) {
+    if let Some(cut) = req.context.get_mut::<Cut>() {
+        cut.offset = offset;
+    }
+}
+
 impl RangeHeader {
     fn decide(&self, req: &mut Request) -> std::result::Result<(), Fault> {
         let Some(total) = req.out.content_length else { return Ok(()) };
@@ -125,7 +138,7 @@ fn single(req: &mut Request, spans: Vec<Span>, total: u64) -> Cut {
     req.out.headers.push_known(Known::ContentRange, range.as_bytes());
     req.out.clear_length();
     req.out.content_length = Some(end - start);
-    Cut { spans, boundary: Vec::new(), number: 0, total, offset: 0, done: false }
+    Cut { spans, boundary: Vec::new(), number: 0, total, offset: req.out.content_offset, done: false }
 }
 
 thread_local! {

@@ -109,6 +109,17 @@ pub async fn run_subrequest(req: &mut Request) {
     }
 }
 
+/// Serves a subrequest that asks the location of its parent once more: the content handler alone.
+pub async fn run_clone(req: &mut Request) {
+    let mut flow = content(req).await;
+    loop {
+        match finalize(req, flow).await {
+            Finalized::Done => break,
+            Finalized::Again(entry) => flow = phases(req, entry).await,
+        }
+    }
+}
+
 /// Where a request enters the phases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {

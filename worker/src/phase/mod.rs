@@ -15,7 +15,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 
 pub(crate) use engine::run_refused;
-pub use engine::{run, run_subrequest};
+pub use engine::{run, run_clone, run_subrequest};
 pub(crate) use finalize::is_msie;
 pub use finalize::send_response;
 pub use table::HandlerTable;

@@ -26,6 +26,8 @@ pub const TRY_FILES: u16 = 100;
 /// Mirroring.
 pub const MIRROR: u16 = 200;
 
+/// Changing files.
+pub const DAV: u16 = 50;
 /// `index` turns a directory into a file name.
 pub const INDEX: u16 = 100;
 /// `random_index`.

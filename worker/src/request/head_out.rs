@@ -32,6 +32,8 @@ pub struct ResponseHead {
     pub trailers: Headers,
     /// Whether a range of the body may be served.
     pub allow_ranges: bool,
+    /// Where the body begins within the whole that `content_length` measures: `slice` starts in the middle.
+    pub content_offset: u64,
     /// Only one range at a time may be served: the body comes once and in order.
     pub single_range: bool,
     /// The head is an upstream's: whether the client has the content already was the upstream's to decide.

@@ -20,7 +20,7 @@ pub use context::{Context, HoldsPlace};
 pub use forwarded::{forwarded_address, trusts};
 pub use head_out::ResponseHead;
 pub(crate) use pipe::push as push_piece;
-pub use pipe::{PipeIn, Running};
+pub use pipe::{PipeIn, Running, SubHead};
 pub(crate) use subrequest::capture_body;
 pub use subrequest::{Capture, SubrequestOptions};
 
@@ -105,6 +105,8 @@ pub struct Request {
     pub(crate) filters_body: u32,
     /// Bits of the filters that want the body in memory.
     pub(crate) filters_memory: u32,
+    /// Its response passes the filters of its parent, and none of its own.
+    pub(crate) unfiltered: bool,
     /// Index of the filter whose `body` runs.
     pub(crate) filter_at: u32,
 

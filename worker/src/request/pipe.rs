@@ -16,7 +16,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use net::{Either, Notify};
 
-use super::{Origin, Request, SubrequestOptions};
+use super::{Origin, Request, ResponseHead, SubrequestOptions};
+use crate::body::Progress;
 use crate::fault::{Fault, Kind, Side};
 use crate::filter::Chain;
 use crate::filter::Chunk;
@@ -64,6 +65,20 @@ struct State {
     request: Option<Box<Request>>,
     /// It broke off.
     aborted: bool,
+    /// Its head, for a parent that asked for it.
+    head: Option<SubHead>,
+    wants_head: bool,
+}
+
+/// The head of a subrequest's response.
+#[derive(Debug)]
+pub struct SubHead {
+    /// The status code.
+    pub status: u16,
+    /// Time of the last change, seconds since the epoch.
+    pub last_modified: Option<i64>,
+    /// The fields that have no place of their own.
+    pub headers: http1::Headers,
 }
 
 /// A subrequest that runs.
@@ -79,6 +94,17 @@ impl PipeIn {
 
     pub(crate) fn is_aborted(&self) -> bool {
         self.aborted
+    }
+
+    /// The head was sent.
+    pub(crate) fn head(&self, out: &ResponseHead) {
+        let mut state = self.shared.state.borrow_mut();
+        if state.wants_head {
+            let (status, last_modified) = (out.status, out.last_modified);
+            state.head = Some(SubHead { status, last_modified, headers: out.headers.clone() });
+            drop(state);
+            self.shared.filled.notify_one();
+        }
     }
 
     /// What is sent in place of the page of an error.
@@ -136,18 +162,59 @@ impl Request {
         let pipe = PipeIn { shared: Rc::clone(&shared), aborted: false, stub };
         let mut sub = self.fork(uri, options, Io::Pipe(Box::new(pipe)));
         sub.origin = Origin::Subrequest;
-        let end = End(Rc::clone(&shared));
-        net::spawn(async move {
-            let done = {
-                let run = phase::run_subrequest(&mut sub);
-                matches!(net::select2(run, end.deserted()).await, Either::Left(()))
-            };
-            if done {
-                end.leave(sub).await;
-            }
-        });
+        spawn(sub, &shared, false);
         Ok(Running { shared })
     }
+
+    /// Starts a subrequest that asks the content handler of this request's location once more, for the same URI. Its response passes
+    /// no filters of its own. `prepare` says in what it differs.
+    ///
+    /// # Errors
+    /// Subrequests are nested too deep.
+    pub fn start_clone(&mut self, prepare: impl FnOnce(&mut Request)) -> Result<Running, Fault> {
+        if self.subrequests_left == 0 {
+            return Err(Fault::internal("subrequests cycle"));
+        }
+        let state = State { wants_head: true, ..State::default() };
+        let shared = Rc::new(Shared { state: RefCell::new(state), ..Shared::default() });
+        let pipe = PipeIn { shared: Rc::clone(&shared), aborted: false, stub: None };
+        let with_body = self.body.progress == Progress::Kept;
+        let options = SubrequestOptions {
+            args: self.args.clone(),
+            method: Some(self.method),
+            with_body,
+            ..SubrequestOptions::default()
+        };
+        let mut sub = self.fork(self.uri.clone(), options, Io::Pipe(Box::new(pipe)));
+        sub.origin = Origin::Subrequest;
+        sub.unfiltered = true;
+        sub.location = Rc::clone(&self.location);
+        sub.unparsed_valid = self.unparsed_valid;
+        sub.valid_location = self.valid_location;
+        sub.location_valid = self.location_valid;
+        sub.alias_takes_uri = self.alias_takes_uri;
+        sub.captures = self.captures.clone();
+        prepare(&mut sub);
+        spawn(sub, &shared, true);
+        Ok(Running { shared })
+    }
+}
+
+/// Runs `sub` as a task until it ends or its parent is gone.
+fn spawn(mut sub: Box<Request>, shared: &Rc<Shared>, is_clone: bool) {
+    let end = End(Rc::clone(shared));
+    net::spawn(async move {
+        let run = async {
+            if is_clone {
+                phase::run_clone(&mut sub).await;
+            } else {
+                phase::run_subrequest(&mut sub).await;
+            }
+        };
+        if let Either::Left(()) = net::select2(run, end.deserted()).await {
+            end.leave(sub).await;
+        }
+    });
 }
 
 /// Ends the pipe however the task ends.
@@ -201,6 +268,19 @@ impl Running {
                 }
                 if state.ended {
                     return None;
+                }
+            }
+            self.shared.filled.notified().await;
+        }
+    }
+
+    /// The head of the response; `None`: it has none. Of a subrequest made by [`Request::start_clone`] only.
+    pub async fn head(&self) -> Option<SubHead> {
+        loop {
+            {
+                let mut state = self.shared.state.borrow_mut();
+                if state.head.is_some() || state.ended {
+                    return state.head.take();
                 }
             }
             self.shared.filled.notified().await;

@@ -82,6 +82,7 @@ impl Request {
             filters_body: 0,
             filters_memory: 0,
             filter_at: 0,
+            unfiltered: false,
             captures: crate::regex::Captures::default(),
             values: crate::variables::Values::default(),
             context: super::Context::default(),
@@ -127,6 +128,7 @@ impl Request {
         self.filters = None;
         self.filters_body = 0;
         self.filters_memory = 0;
+        self.unfiltered = false;
         self.captures.clear();
         self.values.clear();
         self.context.reset();

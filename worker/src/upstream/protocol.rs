@@ -13,12 +13,7 @@ pub trait Protocol {
     /// Begins to read a response whose head may have `head_max` bytes.
     fn response(&self, head_max: usize) -> Box<dyn Framed>;
 
-    /// Whether bodies are framed by [`Protocol::frame`]; otherwise they follow the head as they are.
-    fn frames_body(&self) -> bool {
-        false
-    }
-
-    /// Appends a piece of a request body to `out`.
+    /// Appends a piece of a request body to `out`: as it is, unless the protocol frames it.
     fn frame(&self, piece: Bytes, out: &mut Chain) {
         out.push(piece);
     }

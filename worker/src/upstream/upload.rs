@@ -120,10 +120,15 @@ pub(super) async fn streamed(
 ) -> Result<(), Unsent> {
     let mut next = Buf::copy_of(&req.upstream.request);
     let mut gathered = Gathered::default();
+    let framing = match order.protocol.as_deref() {
+        Some(protocol) => Framing::Protocol(protocol),
+        None if chunked => Framing::Chunked,
+        None => Framing::Length,
+    };
     loop {
         let waiting = req.body_is_waited_for();
         if (waiting || gathered.len >= GATHER_BYTES_MAX) && gathered.len > 0 {
-            push(stream, &mut next, std::mem::take(&mut gathered), chunked, timeout).await?;
+            push(stream, &mut next, std::mem::take(&mut gathered), framing, timeout).await?;
         }
         if waiting {
             // nothing more is here yet: what we have goes ahead
@@ -131,19 +136,16 @@ pub(super) async fn streamed(
         }
         match req.next_body_chunk().await.map_err(Unsent::Body)? {
             None => break,
-            Some(bytes) => match order.protocol.as_deref().filter(|protocol| protocol.frames_body()) {
-                None => gathered.push(bytes),
-                Some(protocol) => push_framed(stream, &mut next, bytes, protocol, timeout).await?,
-            },
+            Some(bytes) => gathered.push(bytes),
         }
     }
     if gathered.len > 0 {
-        push(stream, &mut next, gathered, chunked, timeout).await?;
+        push(stream, &mut next, gathered, framing, timeout).await?;
     }
-    match &order.protocol {
-        Some(protocol) => next.extend_from_slice(protocol.body_end()),
-        None if chunked => next.extend_from_slice(http1::LAST_CHUNK),
-        None => {}
+    match framing {
+        Framing::Protocol(protocol) => next.extend_from_slice(protocol.body_end()),
+        Framing::Chunked => next.extend_from_slice(http1::LAST_CHUNK),
+        Framing::Length => {}
     }
     send(stream, &mut next, timeout).await
 }
@@ -172,16 +174,32 @@ async fn send(stream: &Transport, buf: &mut Buf, timeout: Timeout) -> Result<(),
     result.map_err(Unsent::Server)
 }
 
-/// Sends what is in `next` and a piece of the body in frames.
+/// How the body is framed that is passed on as it comes.
+#[derive(Clone, Copy)]
+enum Framing<'a> {
+    /// By the length in the head.
+    Length,
+    /// In chunks.
+    Chunked,
+    /// As another protocol does it.
+    Protocol(&'a dyn Protocol),
+}
+
+/// Adds pieces of the body in frames to what is sent next, or sends both when they are large.
 async fn push_framed(
     stream: &Transport,
     next: &mut Buf,
-    bytes: Bytes,
+    gathered: Gathered,
     protocol: &dyn Protocol,
     timeout: Timeout,
 ) -> Result<(), Unsent> {
-    let mut chain = Chain::from(std::mem::take(next).freeze());
-    protocol.frame(bytes, &mut chain);
+    let mut chain = Chain::default();
+    gathered.pieces.into_iter().for_each(|piece| protocol.frame(piece, &mut chain));
+    if (next.len() + chain.len()) as u64 <= COPY_BYTES_MAX {
+        chain.iter().for_each(|part| next.extend_from_slice(part));
+        return Ok(());
+    }
+    chain.push_front(std::mem::take(next).freeze());
     stream.send_vec(chain, timeout).await.map_err(Unsent::Server)
 }
 
@@ -190,9 +208,13 @@ async fn push(
     stream: &Transport,
     next: &mut Buf,
     gathered: Gathered,
-    chunked: bool,
+    framing: Framing<'_>,
     timeout: Timeout,
 ) -> Result<(), Unsent> {
+    if let Framing::Protocol(protocol) = framing {
+        return push_framed(stream, next, gathered, protocol, timeout).await;
+    }
+    let chunked = matches!(framing, Framing::Chunked);
     let Gathered { pieces, len } = gathered;
     if chunked {
         next.extend_from_slice(http1::chunk_head(len as u64, &mut [0; 18]));

@@ -35,15 +35,12 @@ impl Protocol for FastCgi {
             rest: None,
             keep_conn: self.keep_conn,
             catch_stderr: Rc::clone(&self.catch_stderr),
+            output_ended: false,
             ended: false,
             reusable: false,
             messages: Vec::new(),
             said: 0,
         })
-    }
-
-    fn frames_body(&self) -> bool {
-        true
     }
 
     fn frame(&self, piece: Bytes, out: &mut Chain) {
@@ -185,6 +182,8 @@ struct Response {
     rest: Option<u64>,
     keep_conn: bool,
     catch_stderr: Rc<[Box<[u8]>]>,
+    /// The output stream is complete.
+    output_ended: bool,
     ended: bool,
     reusable: bool,
     messages: Vec<String>,
@@ -289,8 +288,9 @@ impl Framed for Response {
             Piece::Ending | Piece::End if missing => {
                 return Err("upstream prematurely closed FastCGI request".into());
             }
-            // a server that closes its connection owes us nothing more
-            Piece::OutputEnd | Piece::Ending => self.ended = !self.keep_conn,
+            // the end of the request follows; a server that closes its connection instead owes us nothing more
+            Piece::OutputEnd => self.output_ended = true,
+            Piece::Ending => {}
             Piece::End => (self.ended, self.reusable) = (true, self.keep_conn),
         }
         let state = if self.ended { BodyState::End } else { BodyState::More };
@@ -302,7 +302,8 @@ impl Framed for Response {
     }
 
     fn close(&self) -> Result<(), Truncated> {
-        if self.ended || self.rest == Some(0) { Ok(()) } else { Err(Truncated) }
+        let complete = self.ended || self.rest == Some(0) || (self.output_ended && self.rest.is_none());
+        if complete { Ok(()) } else { Err(Truncated) }
     }
 
     fn is_reusable(&self) -> bool {
@@ -341,7 +342,7 @@ mod tests {
             buf.extend_from_slice(piece);
             if in_head {
                 match response.head(&mut buf, &mut head)? {
-                    Progress::NeedMore => continue,
+                    Progress::NeedMore | Progress::Host => continue,
                     Progress::Done { .. } => in_head = false,
                 }
             }

@@ -101,7 +101,7 @@ pub(in crate::modules) fn parse(
     }
     match ResponseParser::new().parse(&message, &ResponseOptions::default(), head) {
         Ok(Progress::Done { .. }) => {}
-        Ok(Progress::NeedMore) => return Err("upstream sent no valid header".into()),
+        Ok(Progress::NeedMore | Progress::Host) => return Err("upstream sent no valid header".into()),
         Err(error) => return Err(error.to_string().into()),
     }
     // ranges of a buffer that is gone

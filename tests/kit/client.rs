@@ -79,6 +79,7 @@ impl Client {
                 true
             }
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => true,
             Err(error) => panic!(
                 "no answer within {WAIT_MAX:?}: {error}; so far: {:?}",
                 String::from_utf8_lossy(&self.buffer)

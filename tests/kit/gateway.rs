@@ -208,6 +208,37 @@ impl Drop for Gateway {
 
 /// Starts the binary in `prefix`.
 fn spawn(prefix: &Path) -> Child {
+    if !is_io_uring_refused() {
+        return spawn_here(prefix);
+    }
+    // a filter holds for the thread that asks for it, and for what that starts
+    std::thread::scope(|scope| {
+        let filtered = scope.spawn(|| {
+            refuse_io_uring();
+            spawn_here(prefix)
+        });
+        filtered.join().expect("the thread only starts a process")
+    })
+}
+
+/// Whether gateways run where io_uring is refused (`TEST_IO_URING=refused`), as in a container with Docker's default profile.
+pub fn is_io_uring_refused() -> bool {
+    std::env::var_os("TEST_IO_URING").is_some_and(|value| value == "refused")
+}
+
+/// From now on this thread, and every process started by it, gets EPERM for `io_uring_setup`.
+fn refuse_io_uring() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    let refused = SeccompAction::Errno(nix::libc::EPERM as u32);
+    let arch = std::env::consts::ARCH.try_into().expect("an architecture that filters know");
+    let rules = [(nix::libc::SYS_io_uring_setup, Vec::new())].into_iter().collect();
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Allow, refused, arch).expect("a filter of one rule");
+    let program: BpfProgram = filter.try_into().expect("a filter of one rule");
+    seccompiler::apply_filter(&program).expect("the kernel has seccomp");
+}
+
+fn spawn_here(prefix: &Path) -> Child {
     Command::new(binary())
         .arg("-p")
         .arg(prefix)

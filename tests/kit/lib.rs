@@ -11,7 +11,8 @@ pub mod strict;
 
 pub use client::{Answer, Client, get, request};
 pub use gateway::{
-    Gateway, binary, children_of, descriptors_of, has_ended, memory_kib_of, rounds, sockets_of,
+    Gateway, binary, children_of, descriptors_of, has_ended, is_io_uring_refused, memory_kib_of, rounds,
+    sockets_of,
 };
 pub use load::{Habit, Load, Loss, Lost};
 pub use origin::{Origin, Script, Seen, read_request};

@@ -195,6 +195,7 @@ fn exchange(mut stream: TcpStream, request: &str) -> Result<Option<TcpStream>, L
         match stream.read(&mut piece) {
             Ok(0) => return Err(failed(None)),
             Ok(count) => answer.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(failed(Some(error.kind()))),
         }
         let text = String::from_utf8_lossy(&answer);

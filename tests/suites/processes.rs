@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 const CONF: &str = "
 daemon off; worker_processes 2; user root; pid logs/test.pid; error_log logs/error.log notice;
 events { worker_connections 1024; }
-http { server { listen @0; location / { return 200 one; } location /slow { limit_rate 1; return 200 slow; } } }";
+http { server { listen @0; location / { return 200 one; } location /slow { limit_rate 80; return 200 slow; } } }";
 
 /// Tells the master to reload and waits until `wanted` new workers are all there is.
 fn reload(gateway: &mut Gateway, wanted: usize) {
@@ -376,5 +376,19 @@ fn an_address_in_use_is_an_error() {
         text.contains(&format!("bind() to {} failed (98: Address already in use)", gateway.addr(0))),
         "{text}"
     );
+    gateway.quit();
+}
+
+#[test]
+fn workers_say_what_drives_them() {
+    let gateway = Gateway::start(CONF);
+    let log = gateway.error_log();
+    if kit::is_io_uring_refused() {
+        assert!(log.contains("using the \"epoll\" event method"), "{log}");
+        assert!(log.contains("io_uring is not available, using epoll"), "{log}");
+    } else {
+        let driver = if log.contains("io_uring is not available") { "epoll" } else { "io_uring" };
+        assert!(log.contains(&format!("using the \"{driver}\" event method")), "{log}");
+    }
     gateway.quit();
 }

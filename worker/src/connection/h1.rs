@@ -63,6 +63,15 @@ impl H1 {
         self.finished = true;
     }
 
+    /// Takes the last `bytes` that were handed over back, if all of them still wait together.
+    pub fn withdraw(&mut self, bytes: usize) -> bool {
+        let kept = self.outbuf.len().checked_sub(bytes).filter(|_| self.queue.is_empty());
+        if let Some(kept) = kept {
+            self.outbuf.truncate(kept);
+        }
+        kept.is_some()
+    }
+
     /// Bytes waiting to be sent.
     pub fn pending(&self) -> usize {
         self.queue.len() + self.outbuf.len()

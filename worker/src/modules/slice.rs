@@ -11,10 +11,11 @@ use ::conf::{Arity, Contexts, Directive, Result, Shape};
 use http1::{Headers, Known};
 
 use crate::build::{Builder, Conf, MergeCx, Slot};
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind, Side};
 use crate::filter::{Chain, Filter, Interest, Position};
 use crate::module::{Attach, Module};
 use crate::modules::range;
+use crate::pages;
 use crate::phase::Step;
 use crate::request::Request;
 use crate::settings;
@@ -186,7 +187,9 @@ impl SliceFilter {
         if !req.is_main() || req.out.status != 206 {
             return Ok(Interest::None);
         }
-        let (version, range) = check(req, asked.start, self.size).map_err(Fault::internal)?;
+        // the client gets no answer: a response that is not what was asked for is not explained to it
+        let refuse = |text: String| Fault::new(Side::Upstream, Kind::Protocol, pages::CLOSE, text);
+        let (version, range) = check(req, asked.start, self.size).map_err(refuse)?;
         let out = &mut req.out;
         out.status = 200;
         out.status_text = None;
@@ -216,7 +219,13 @@ impl SliceFilter {
             }
         }
         while next < end {
-            next = self.part(req, &version, next).await?;
+            next = match self.part(req, &version, next).await {
+                Ok(next) => next,
+                Err(fault) => {
+                    req.withdraw();
+                    return Err(fault);
+                }
+            };
         }
         chain.last = true;
         Ok(())

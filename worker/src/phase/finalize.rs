@@ -157,6 +157,9 @@ async fn built_in(req: &mut Request, status: u16) -> Finalized {
         req.keepalive = false;
         req.log(crate::log::Level::Info, format_args!("{fault}"));
     }
+    if matches!(status, 301 | 302) && req.http().msie_refresh && is_msie(req) {
+        return send_refresh(req).await;
+    }
     let shown = match req.err_status {
         // nginx's internal codes are a 400 to the client
         494..=498 => 400,
@@ -184,6 +187,23 @@ async fn built_in(req: &mut Request, status: u16) -> Finalized {
         Flow::Status(status) => Box::pin(special(req, status)).await,
         _ => Finalized::Done,
     }
+}
+
+/// `msie_refresh`: a page that leads on in place of a redirect.
+async fn send_refresh(req: &mut Request) -> Finalized {
+    let target = req.out.location.take().unwrap_or_default();
+    let mut page = b"<html><head><meta http-equiv=\"Refresh\" content=\"0; URL=".to_vec();
+    http1::escape_uri(&mut page, &target, http1::Escape::Refresh);
+    page.extend_from_slice(b"\"></head><body></body></html>\r\n");
+    req.err_status = 0;
+    req.out.status = 200;
+    req.out.clear_ranges();
+    req.out.clear_last_modified();
+    req.out.headers.remove(b"ETag");
+    req.out.set_content_type(b"text/html");
+    req.out.content_length = Some(page.len() as u64);
+    send(req, page.into()).await;
+    Finalized::Done
 }
 
 /// Sends a complete small response. The result is a status to answer with instead when a filter wants that.

@@ -12,14 +12,24 @@ pub(super) struct Rest {
     pub(super) end: bool,
     /// Bytes behind its end.
     pub(super) extra: usize,
+    /// What follows the data breaks the framing, and how.
+    pub(super) broken: Option<Box<str>>,
 }
 
-/// Leaves the data of `buf` alone in it: what frames it is cut out.
+/// Leaves the data of `buf` alone in it: what frames it is cut out. An error says that there is none, and that the framing is
+/// broken.
 pub(super) fn strip(buf: &mut Buf, decoder: &mut Decoder) -> Result<Rest, Box<str>> {
     let (mut kept, mut at) = (0, 0);
     let mut end = decoder.is_end();
     while !end && at < buf.len() {
-        let decoded = decoder.decode(&buf[at..])?;
+        let decoded = match decoder.decode(&buf[at..]) {
+            Ok(decoded) => decoded,
+            Err(error) if kept == 0 => return Err(error),
+            Err(error) => {
+                buf.truncate(kept);
+                return Ok(Rest { end: false, extra: 0, broken: Some(error) });
+            }
+        };
         let data = at + decoded.data.start..at + decoded.data.end;
         let len = data.len();
         if data.start != kept {
@@ -32,7 +42,7 @@ pub(super) fn strip(buf: &mut Buf, decoder: &mut Decoder) -> Result<Rest, Box<st
     }
     let extra = buf.len() - at;
     buf.truncate(kept);
-    Ok(Rest { end, extra })
+    Ok(Rest { end, extra, broken: None })
 }
 
 #[cfg(test)]
@@ -56,8 +66,15 @@ mod tests {
         for (framing, input, data, end, extra) in cases {
             let mut buf = Buf::copy_of(input.as_bytes());
             let rest = strip(&mut buf, &mut Decoder::Http(BodyDecoder::new(*framing))).unwrap();
-            assert_eq!((&buf[..], rest), (data.as_bytes(), Rest { end: *end, extra: *extra }), "{input}");
+            assert_eq!(
+                (&buf[..], rest),
+                (data.as_bytes(), Rest { end: *end, extra: *extra, broken: None }),
+                "{input}"
+            );
         }
+        let mut buf = Buf::copy_of(b"2\r\nab\r\nzz\r\n");
+        let rest = strip(&mut buf, &mut Decoder::Http(BodyDecoder::new(Framing::Chunked))).unwrap();
+        assert!(&buf[..] == b"ab" && rest.broken.is_some(), "what came before is not lost");
         let mut buf = Buf::copy_of(b"zz\r\n");
         assert!(strip(&mut buf, &mut Decoder::Http(BodyDecoder::new(Framing::Chunked))).is_err());
     }

@@ -71,6 +71,12 @@ pub(super) async fn relay(
     if rest.end {
         return whole(req, order, incoming, &rest).await;
     }
+    if let Some(error) = rest.broken {
+        let mut chain = Chain::more(std::mem::take(&mut incoming.buf).freeze());
+        chain.flush = true;
+        req.output(chain).await?;
+        return Err(invalid(req, &mut incoming, &error));
+    }
     if buffering { buffered(req, order, incoming).await } else { unbuffered(req, order, incoming).await }
 }
 
@@ -146,8 +152,11 @@ fn take_trailers(req: &mut Request, order: &Order<'_>, trailers: Option<&Headers
 fn invalid(req: &mut Request, incoming: &mut Incoming, error: &str) -> Fault {
     incoming.keepable = false;
     req.upstream.end();
-    let text = format!("{error} while {READING}");
-    Fault::new(Side::Upstream, Kind::Protocol, 502, text)
+    bad_framing(error)
+}
+
+fn bad_framing(error: &str) -> Fault {
+    Fault::new(Side::Upstream, Kind::Protocol, 502, format!("{error} while {READING}"))
 }
 
 /// The server is gone or too slow.
@@ -184,15 +193,12 @@ async fn receive(
     let (result, mut buf) = stream.recv(buf, timeout).await;
     match result {
         Ok(0) => match decoder.close() {
-            Ok(()) => Ok((Buf::new(), Rest { end: true, extra: 0 }, 0)),
+            Ok(()) => Ok((Buf::new(), Rest { end: true, extra: 0, broken: None }, 0)),
             Err(_) => Err(closed_early()),
         },
         Ok(count) => match strip(&mut buf, decoder) {
             Ok(rest) => Ok((buf, rest, count)),
-            Err(error) => {
-                let text = format!("{error} while {READING}");
-                Err(Fault::new(Side::Upstream, Kind::Protocol, 502, text))
-            }
+            Err(error) => Err(bad_framing(&error)),
         },
         Err(error) => Err(broken(&error)),
     }
@@ -219,6 +225,12 @@ async fn unbuffered(req: &mut Request, order: &Order<'_>, incoming: Incoming) ->
         length += buf.len() as u64;
         set_length(req, length);
         chain = Chain::more(buf.freeze());
+        if let Some(error) = rest.broken {
+            chain.flush = true;
+            req.output(chain).await?;
+            req.upstream.end();
+            return Err(bad_framing(&error));
+        }
         if rest.end {
             if rest.extra > 0 {
                 log_extra(req, &decoder);
@@ -399,6 +411,9 @@ async fn fill(
         let (buf, rest, count) = receive(&link.stream, &mut decoder, room, timeout).await?;
         into.length.set(into.length.get() + buf.len() as u64);
         into.push(buf.freeze()).await?;
+        if let Some(error) = rest.broken {
+            return Err(bad_framing(&error));
+        }
         if rest.end {
             let trailers = decoder.trailers().filter(|trailers| !trailers.is_empty()).cloned();
             let keep = keepable && rest.extra == 0 && decoder.is_reusable() && !draining && count > 0;

@@ -165,6 +165,7 @@ impl State {
             Err(fault) => return Ok(Err(fault.to_string())),
         };
         if sub.io.is_aborted() {
+            req.withdraw();
             return Err(Fault::internal("subrequest was broken off"));
         }
         let failed = sub.out.status >= 300;

@@ -226,3 +226,22 @@ fn slice_that_changes_on_the_way_cuts_the_response() {
     assert!(gateway.error_log().contains("etag mismatch in slice response"));
     gateway.quit();
 }
+
+#[test]
+fn an_included_part_is_never_upgraded() {
+    let switch =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nbytes of the tunnel";
+    let origin = Origin::once(switch);
+    let conf = "http { server { listen @0; root @prefix/html; types { text/html html; }
+        location / { ssi on; }
+        location /up { proxy_pass http://%0; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; } } }";
+    let gateway = Gateway::start_with(conf, &[origin.addr], |prefix| {
+        std::fs::write(prefix.join("html/page.html"), "a<!--#include virtual=\"/up\" -->b")
+            .expect("the prefix is ours");
+    });
+    let raw = "GET /page.html HTTP/1.1\r\nHost: x\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+    let answer = kit::request(gateway.addr(0), raw);
+    assert!(answer.complete && answer.text().contains("502 Bad Gateway"), "{answer:?}");
+    assert!(!answer.text().contains("tunnel"));
+    gateway.quit();
+}

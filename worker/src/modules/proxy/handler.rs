@@ -127,7 +127,8 @@ impl ProxyHandler {
             protocol: None,
             idempotent: built.idempotent,
             head_only: built.head_only,
-            upgrade: built.upgrade && req.headers.contains_known(http1::Known::Upgrade),
+            // a subrequest has no connection that could become a tunnel
+            upgrade: built.upgrade && req.is_main() && req.headers.contains_known(http1::Known::Upgrade),
             scheme: HTTP,
             target: built.target,
             watching: Cell::new(true),

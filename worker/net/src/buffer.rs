@@ -131,10 +131,15 @@ impl Buf {
     }
 
     /// Makes room for `additional` more bytes: first by moving the content to the front, else in a larger memory.
+    #[inline]
     pub fn reserve(&mut self, additional: usize) {
-        if self.spare_len() >= additional {
-            return;
+        if self.spare_len() < additional {
+            self.make_room(additional);
         }
+    }
+
+    #[cold]
+    fn make_room(&mut self, additional: usize) {
         let needed = self.len() + additional;
         if needed <= self.capacity() {
             self.compact();
@@ -148,6 +153,7 @@ impl Buf {
     }
 
     /// Appends `bytes`, growing as needed.
+    #[inline]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         self.reserve(bytes.len());
         let end = self.end as usize;

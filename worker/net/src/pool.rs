@@ -10,8 +10,9 @@ use std::ptr::NonNull;
 /// Buffer sizes that are pooled, in bytes, ascending.
 pub(crate) const CLASSES: [usize; 4] = [4 << 10, 16 << 10, 64 << 10, 256 << 10];
 
-/// How many free buffers of each class a thread keeps; 4 MB per class.
-const KEPT: [usize; 4] = [1024, 256, 64, 16];
+/// How many free buffers of each class a thread keeps: what is in use at a time and stays in the processor's cache. More would
+/// be memory that an idle worker holds for nothing.
+const KEPT: [usize; 4] = [128, 64, 32, 8];
 
 /// Cache-line alignment for every buffer.
 const ALIGN: usize = 64;

@@ -3,24 +3,29 @@
 //! An operation in flight lives in a pooled *slot* on the heap. When the deadline passes, the operation is cancelled
 //! and its outcome awaited: data that came first is delivered. When the future is dropped, the slot with the operation
 //! becomes the stream's backlog, and the next receive starts with its outcome.
+//!
+//! There are two ways to cancel. The runtime's own costs every operation four hash computations, whether it is
+//! cancelled or not; where the ring can be asked to cancel what a descriptor waits for (Linux 6.0), the operation is a
+//! plain one.
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
+use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use monoio::buf::IoBufMut;
-use monoio::io::{CancelHandle, CancelableAsyncReadRent, Canceller};
+use monoio::io::{AsyncReadRent, CancelHandle, CancelableAsyncReadRent, Canceller};
 use monoio::net::UnixStream;
 
 use crate::runtime::{self, Driver};
 use crate::stream::{Inner, Lease};
 use crate::timer::Timeout;
-use crate::{Buf, Stream};
+use crate::{Buf, Stream, turn};
 
 /// Free slots kept per thread.
-const SLOTS_KEPT: usize = 1024;
+const SLOTS_KEPT: usize = 128;
 
 /// What [`Stream::recv_idle`] got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,19 +64,59 @@ pub(crate) trait Slot {
     fn start(&mut self, io: &'static mut UnixStream, buf: Buf, cx: &mut Context<'_>) -> Poll<Outcome>;
     /// Polls the operation; afterwards, when ready, the slot is free.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome>;
-    /// Asks the kernel to end the operation; its outcome is still to be polled.
-    fn cancel(&mut self);
+    /// Asks the kernel to end the operation on `fd`; its outcome is still to be polled.
+    fn cancel(&mut self, fd: RawFd);
     /// Gives the operation up.
     fn clear(&mut self);
 }
 
-struct OpSlot<M, F> {
+/// A slot for operations that the runtime cancels.
+struct HandledSlot<M, F> {
     make: M,
     operation: Option<F>,
     canceller: Option<Canceller>,
 }
 
-impl<M, F> Slot for OpSlot<M, F>
+/// A slot for operations that the ring cancels by descriptor.
+struct PlainSlot<M, F> {
+    make: M,
+    operation: Option<F>,
+}
+
+/// Polls the operation in its place and drops it there when it is done.
+fn poll_in_place<F: Future<Output = Outcome>>(place: &mut Option<F>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    let operation = place.as_mut().expect("a slot is polled between start and outcome");
+    // SAFETY: slots live in boxes, and the operation is never moved out, only dropped in place.
+    let outcome = ready!(unsafe { Pin::new_unchecked(operation) }.poll(cx));
+    *place = None;
+    Poll::Ready(outcome)
+}
+
+impl<M, F> Slot for PlainSlot<M, F>
+where
+    M: Fn(&'static mut UnixStream, Spare) -> F,
+    F: Future<Output = Outcome>,
+{
+    fn start(&mut self, io: &'static mut UnixStream, buf: Buf, cx: &mut Context<'_>) -> Poll<Outcome> {
+        debug_assert!(self.operation.is_none());
+        self.operation = Some((self.make)(io, Spare(buf)));
+        self.poll(cx)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        poll_in_place(&mut self.operation, cx)
+    }
+
+    fn cancel(&mut self, fd: RawFd) {
+        turn::cancel_receive(fd);
+    }
+
+    fn clear(&mut self) {
+        self.operation = None;
+    }
+}
+
+impl<M, F> Slot for HandledSlot<M, F>
 where
     M: Fn(&'static mut UnixStream, Spare, CancelHandle) -> F,
     F: Future<Output = Outcome>,
@@ -84,14 +129,10 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let operation = self.operation.as_mut().expect("a slot is polled between start and outcome");
-        // SAFETY: slots live in boxes, and the operation is never moved out, only dropped in place.
-        let outcome = ready!(unsafe { Pin::new_unchecked(operation) }.poll(cx));
-        self.operation = None;
-        Poll::Ready(outcome)
+        poll_in_place(&mut self.operation, cx)
     }
 
-    fn cancel(&mut self) {
+    fn cancel(&mut self, _fd: RawFd) {
         self.canceller = self.canceller.take().map(Canceller::cancel);
     }
 
@@ -107,9 +148,18 @@ thread_local! {
 fn take_slot() -> Box<dyn Slot> {
     let kept = SLOTS.try_with(|slots| slots.borrow_mut().pop()).ok().flatten();
     kept.unwrap_or_else(|| {
+        if turn::cancels_by_descriptor() {
+            let make = |io: &'static mut UnixStream, buf| io.read(buf);
+            return Box::new(PlainSlot { make, operation: None });
+        }
         let make = |io: &'static mut UnixStream, buf, handle| io.cancelable_read(buf, handle);
-        Box::new(OpSlot { make, operation: None, canceller: None })
+        Box::new(HandledSlot { make, operation: None, canceller: None })
     })
+}
+
+/// Slots fit the loop they were made on.
+pub(crate) fn forget_slots() {
+    SLOTS.with(|slots| slots.borrow_mut().clear());
 }
 
 fn give_slot(slot: Box<dyn Slot>) {
@@ -219,7 +269,8 @@ impl<'a> Recv<'a> {
         let Poll::Ready((result, Spare(filled))) = poll else {
             if !self.cancelled && self.lease.as_ref().is_some_and(|lease| lease.poll_expired(cx)) {
                 self.cancelled = true;
-                self.slot.as_mut().expect("an operation is pending").cancel();
+                let fd = self.stream.descriptor();
+                self.slot.as_mut().expect("an operation is pending").cancel(fd);
                 return self.poll_slot(cx);
             }
             return Poll::Pending;
@@ -346,7 +397,7 @@ impl Drop for Recv<'_> {
         let Some(mut slot) = self.slot.take() else { return };
         if runtime::driver() == Some(Driver::IoUring) {
             if !self.cancelled && !self.inherited {
-                slot.cancel();
+                slot.cancel(self.stream.descriptor());
             }
             self.stream.set_backlog(Backlog::Operation(slot));
         } else {

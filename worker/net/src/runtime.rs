@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
-use crate::{blocking, timer, turn};
+use crate::{blocking, recv, timer, turn};
 
 /// What completes the worker's operations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,6 +204,7 @@ fn enter<T, F: Future<Output = T>>(
     block_on: impl FnOnce(Main<'_, T>) -> io::Result<T>,
 ) -> io::Result<T> {
     let driver = report.driver;
+    recv::forget_slots();
     CURRENT.with(|current| {
         current.driver.set(Some(driver));
         current.live.set(0);
@@ -267,6 +268,7 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
             }
             poll
         }));
+        turn::end_poll();
         result.unwrap_or_else(|panic| {
             report_panic(panic);
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| future.set(None))) {

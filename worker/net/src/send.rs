@@ -22,9 +22,9 @@ const COPY_UP_TO: usize = 8 * 1024;
 const LISTS_KEPT: usize = 64;
 
 /// What remains of a buffer to be sent.
-struct Rest<T> {
-    bytes: T,
-    sent: usize,
+pub(crate) struct Rest<T> {
+    pub(crate) bytes: T,
+    pub(crate) sent: usize,
 }
 
 // SAFETY: both types keep their content in place on the heap (or in static memory) while they are moved.
@@ -101,7 +101,7 @@ unsafe impl IoVecBuf for Gather {
 }
 
 /// Runs one write operation under the stream's write deadline.
-struct Timed<'a, F> {
+pub(crate) struct Timed<'a, F> {
     stream: &'a Inner,
     timeout: Timeout,
     lease: Option<Lease<'a>>,
@@ -109,7 +109,7 @@ struct Timed<'a, F> {
 }
 
 impl<'a, F: Future> Timed<'a, F> {
-    fn new(stream: &'a Inner, timeout: Timeout, operation: F) -> Self {
+    pub(crate) fn new(stream: &'a Inner, timeout: Timeout, operation: F) -> Self {
         Self { stream, timeout, lease: None, operation }
     }
 }
@@ -137,9 +137,20 @@ impl<F: Future> Future for Timed<'_, F> {
 }
 
 /// Marks the stream broken for sending unless everything was handed to the kernel.
-struct Attempt<'a> {
+pub(crate) struct Attempt<'a> {
     stream: &'a Inner,
     complete: bool,
+}
+
+impl<'a> Attempt<'a> {
+    pub(crate) fn new(stream: &'a Inner) -> io::Result<Self> {
+        stream.check_sending()?;
+        Ok(Self { stream, complete: false })
+    }
+
+    pub(crate) fn complete(&mut self) {
+        self.complete = true;
+    }
 }
 
 impl Drop for Attempt<'_> {
@@ -150,12 +161,12 @@ impl Drop for Attempt<'_> {
     }
 }
 
-impl Inner {
-    fn attempt(&self) -> io::Result<Attempt<'_>> {
-        self.check_sending()?;
-        Ok(Attempt { stream: self, complete: false })
-    }
+/// Whether nothing was sent and nothing is wrong: interrupted, or hit by the cancellation of a receive.
+pub(crate) fn again(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Interrupted || error.raw_os_error() == Some(libc::ECANCELED)
+}
 
+impl Inner {
     pub(crate) async fn send_bytes(&self, bytes: Bytes, timeout: Timeout) -> io::Result<()> {
         self.send_rest(Rest { bytes, sent: 0 }, timeout).await.0
     }
@@ -167,15 +178,34 @@ impl Inner {
         (result, buf)
     }
 
-    /// Sends all; the buffer is returned unless the kernel still uses it.
-    async fn send_rest<T>(&self, mut rest: Rest<T>, timeout: Timeout) -> (io::Result<()>, Option<Rest<T>>)
+    /// Sends all, after what was started before; the buffer is returned unless the kernel still uses it.
+    async fn send_rest<T>(&self, rest: Rest<T>, timeout: Timeout) -> (io::Result<()>, Option<Rest<T>>)
     where
         Rest<T>: IoBuf,
     {
-        let mut attempt = match self.attempt() {
+        let mut attempt = match Attempt::new(self) {
             Ok(attempt) => attempt,
             Err(error) => return (Err(error), Some(rest)),
         };
+        if self.has_departure()
+            && let Err(error) = self.settle(timeout).await
+        {
+            return (Err(error), Some(rest));
+        }
+        let sent = self.send_all(rest, timeout).await;
+        attempt.complete = sent.0.is_ok();
+        sent
+    }
+
+    /// Sends all; after an error nothing more may be sent.
+    pub(crate) async fn send_all<T>(
+        &self,
+        mut rest: Rest<T>,
+        timeout: Timeout,
+    ) -> (io::Result<()>, Option<Rest<T>>)
+    where
+        Rest<T>: IoBuf,
+    {
         while rest.bytes_init() > 0 {
             // SAFETY: the operation is submitted by this call and then holds its own reference.
             let operation = unsafe { self.io() }.write(rest);
@@ -190,11 +220,10 @@ impl Inner {
                     rest.sent += count;
                     self.count_sent(count);
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if again(&error) => {}
                 Err(error) => return (Err(error), Some(rest)),
             }
         }
-        attempt.complete = true;
         (Ok(()), Some(rest))
     }
 
@@ -206,7 +235,10 @@ impl Inner {
         if chain.len() <= COPY_UP_TO {
             return self.send_buf(chain.to_buf(), timeout).await.0;
         }
-        let mut attempt = self.attempt()?;
+        let mut attempt = Attempt::new(self)?;
+        if self.has_departure() {
+            self.settle(timeout).await?;
+        }
         let mut gather = Gather::new(chain);
         while !gather.chain.is_empty() {
             gather.describe();
@@ -220,7 +252,7 @@ impl Inner {
                     gather.chain.consume(count);
                     self.count_sent(count);
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if again(&error) => {}
                 Err(error) => return Err(error),
             }
         }

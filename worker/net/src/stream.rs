@@ -15,13 +15,14 @@ use bytes::Bytes;
 use monoio::net::UnixStream;
 use socket2::SockRef;
 
+use crate::departure::Departure;
 use crate::recv::{Backlog, Recv};
-use crate::timer::{Deadline, Timeout};
+use crate::timer::{Deadline, Timeout, wait};
 use crate::{Addr, Buf, Chain, Received, addr, pollfd, sleep};
 
-/// How long [`Stream::hung_up`] waits before it begins to watch: most requests are answered by then, and the watch
-/// would cost them two ring operations.
-const WATCH_AFTER: Duration = Duration::from_millis(50);
+/// How long [`Stream::hung_up`] waits before it begins to watch, ms: most requests are answered by then, and the watch
+/// would cost them two ring operations. Long enough for the coarse clock.
+const WATCH_AFTER_MS: u64 = 256;
 /// How often a peer that sent ahead is checked for having closed, since its data hides that from a poll.
 const CHECK_EVERY: Duration = Duration::from_millis(250);
 
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     received: Cell<u64>,
     sent: Cell<u64>,
     backlog: Cell<Backlog>,
+    departure: Cell<Departure>,
     broken: Cell<bool>,
 }
 
@@ -68,6 +70,10 @@ impl Inner {
         lease
     }
 
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.poller().as_raw_fd()
+    }
+
     pub(crate) fn take_backlog(&self) -> Backlog {
         self.backlog.take()
     }
@@ -81,6 +87,22 @@ impl Inner {
 
     pub(crate) fn set_backlog(&self, backlog: Backlog) {
         self.backlog.set(backlog);
+    }
+
+    pub(crate) fn take_departure(&self) -> Departure {
+        self.departure.take()
+    }
+
+    pub(crate) fn set_departure(&self, departure: Departure) {
+        self.departure.set(departure);
+    }
+
+    /// Whether a send without an owner has not been looked at.
+    pub(crate) fn has_departure(&self) -> bool {
+        let departure = self.departure.take();
+        let some = !matches!(departure, Departure::Nothing);
+        self.departure.set(departure);
+        some
     }
 
     /// Whether a receive without an owner is in flight.
@@ -111,6 +133,7 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         drop(self.backlog.take());
+        drop(self.departure.take());
         // SAFETY: taken once, here.
         pollfd::close(unsafe { ManuallyDrop::take(&mut self.io) }.into_inner());
     }
@@ -137,6 +160,7 @@ impl Stream {
             received: Cell::new(0),
             sent: Cell::new(0),
             backlog: Cell::new(Backlog::Nothing),
+            departure: Cell::new(Departure::Nothing),
             broken: Cell::new(false),
         }))
     }
@@ -187,9 +211,9 @@ impl Stream {
     }
 
     /// Resolves when the peer closed or reset the connection, as nginx understands a client's abort. Begins to
-    /// watch after 50 ms. Drop-safe; may run beside a send, but not beside a receive.
+    /// watch after a quarter of a second. Drop-safe; may run beside a send, but not beside a receive.
     pub async fn hung_up(&self) {
-        sleep(WATCH_AFTER).await;
+        wait(Timeout::ms(WATCH_AFTER_MS)).await;
         self.hung_up_from_now().await;
     }
 

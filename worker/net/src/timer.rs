@@ -12,8 +12,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::PollFd;
 use crate::wheel::{Key, NEVER, Wheel};
+use crate::{PollFd, turn};
 
 /// Milliseconds of the monotonic clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -26,9 +26,15 @@ impl Tick {
     }
 }
 
-/// The monotonic clock in milliseconds.
+/// The monotonic clock in milliseconds. Read once per poll of a task that was started with [`spawn`](crate::spawn): a
+/// request asks for it a dozen times, and what happens within one poll happens at once, as in one turn of nginx's loop.
 pub fn now() -> Tick {
-    Tick(nanoseconds(libc::CLOCK_MONOTONIC) / 1_000_000)
+    Tick(turn::poll_time(precise_ms))
+}
+
+/// The monotonic clock in milliseconds, read right now.
+fn precise_ms() -> u64 {
+    nanoseconds(libc::CLOCK_MONOTONIC) / 1_000_000
 }
 
 /// The monotonic clock in microseconds, for latency measurements.
@@ -39,6 +45,11 @@ pub fn now_us() -> u64 {
 /// Milliseconds since 1970.
 pub fn unix_ms() -> u64 {
     nanoseconds(libc::CLOCK_REALTIME) / 1_000_000
+}
+
+/// Seconds since 1970 as of the kernel's last tick (up to 10 ms old), a few nanoseconds to read.
+pub fn unix_seconds_coarse() -> u64 {
+    nanoseconds(libc::CLOCK_REALTIME_COARSE) / 1_000_000_000
 }
 
 /// The monotonic clock as of the kernel's last tick (up to 10 ms old), a few nanoseconds to read.
@@ -91,7 +102,7 @@ impl Timeout {
     fn deadline(self) -> (u64, u64) {
         if self.0 < PRECISE_BELOW_MS {
             // The current millisecond has partly passed.
-            let now = now().0;
+            let now = precise_ms();
             return (now + self.0 + 1, now);
         }
         let now = coarse_ms();
@@ -207,7 +218,7 @@ pub(crate) fn stop() {
 
 fn serve(due: &mut Vec<Waker>) {
     with_timers(|timers| {
-        timers.wheel.advance(now().0, due);
+        timers.wheel.advance(precise_ms(), due);
         let next = timers.wheel.next_event().unwrap_or(NEVER);
         timers.set(next);
     });
@@ -281,10 +292,17 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if !self.armed {
             self.armed = true;
-            self.deadline.arm_at(self.until, now().0);
+            self.deadline.arm_at(self.until, precise_ms());
         }
         if self.deadline.poll_expired(cx) { Poll::Ready(()) } else { Poll::Pending }
     }
+}
+
+/// Waits for a time limit, as coarsely as one of a stream.
+pub(crate) async fn wait(limit: Timeout) {
+    let deadline = Deadline::new();
+    deadline.arm(limit);
+    std::future::poll_fn(|cx| if deadline.poll_expired(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// Waits for `duration`: never shorter, at most about a millisecond longer on an unloaded worker.

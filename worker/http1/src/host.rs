@@ -27,7 +27,8 @@ pub fn validate_host(raw: &[u8], out: &mut Vec<u8>) -> Result<Option<u16>, Inval
     if host.is_empty() {
         return Err(InvalidHost);
     }
-    out.extend(host.iter().map(u8::to_ascii_lowercase));
+    out.extend_from_slice(host);
+    out.make_ascii_lowercase();
     Ok(port)
 }
 
@@ -62,21 +63,38 @@ fn parse_port(port: &[u8]) -> Result<Option<u16>, InvalidHost> {
     Ok(Some(number))
 }
 
-fn is_unreserved(byte: u8) -> bool {
+const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-fn is_sub_delim(byte: u8) -> bool {
+const fn is_sub_delim(byte: u8) -> bool {
     matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+}
+
+/// Bytes that stand for themselves in a `reg-name`, the dot apart.
+static PLAIN: [bool; 256] = plain_bytes();
+
+const fn plain_bytes() -> [bool; 256] {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = (is_unreserved(byte as u8) || is_sub_delim(byte as u8)) && byte as u8 != b'.';
+        byte += 1;
+    }
+    plain
 }
 
 /// `reg-name` of RFC 3986 without two dots in a row.
 fn check_reg_name(host: &[u8]) -> Result<(), InvalidHost> {
     let mut at = 0;
     while at < host.len() {
+        if PLAIN[host[at] as usize] {
+            at += 1;
+            continue;
+        }
         match host[at] {
             b'.' if host.get(at + 1) == Some(&b'.') => return Err(InvalidHost),
-            byte if is_unreserved(byte) || is_sub_delim(byte) => at += 1,
+            b'.' => at += 1,
             b'%' => {
                 let is_hex = |offset: usize| host.get(at + offset).copied().and_then(hex_digit).is_some();
                 if !is_hex(1) || !is_hex(2) {

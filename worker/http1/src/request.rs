@@ -226,8 +226,8 @@ impl RequestParser {
         head.line.clear();
         head.line.extend_from_slice(line);
         head.line_len = line.len();
-        request_line::check_method_prefix(line)?;
         if !self.room.take(next - self.at, opts) {
+            request_line::check_method_prefix(line)?;
             return Err(RequestError::UriTooLong);
         }
         let parsed = request_line::request_line(line)?;

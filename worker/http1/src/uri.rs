@@ -68,6 +68,13 @@ impl Uri {
         self.args.extend_from_slice(args);
     }
 
+    /// Exchanges path and arguments for the memory of others, to be used by the next request. What is here afterwards is
+    /// of no meaning until it is cleared or parsed.
+    pub fn swap_parts(&mut self, path: &mut Vec<u8>, args: &mut Vec<u8>) {
+        std::mem::swap(&mut self.path, path);
+        std::mem::swap(&mut self.args, args);
+    }
+
     /// Back to `/` without arguments.
     pub fn clear(&mut self) {
         self.path.clear();
@@ -87,6 +94,23 @@ impl Uri {
             self.clear();
         }
         result
+    }
+
+    /// Reads a target that normalising would not change, in one pass; `false` leaves everything to [`Uri::parse`].
+    pub(crate) fn parse_plain(&mut self, target: &[u8]) -> bool {
+        let Some((path_len, exten)) = plain_path(target) else { return false };
+        if let Some(args) = target.get(path_len + 1..)
+            && args.iter().fold(false, |bad, &byte| bad | (byte <= b' ') | (byte == 0x7f) | (byte == b'#'))
+        {
+            return false;
+        }
+        self.path.clear();
+        self.path.extend_from_slice(&target[..path_len]);
+        self.args.clear();
+        self.args.extend_from_slice(target.get(path_len + 1..).unwrap_or_default());
+        self.exten = exten;
+        self.changed = false;
+        true
     }
 
     fn parse_parts(&mut self, target: &[u8], merge_slashes: bool) -> Result<(), InvalidUri> {
@@ -163,6 +187,56 @@ impl Uri {
         let skip = segment.iter().take(3).take_while(|&&byte| byte == b'.').count();
         self.exten = memchr::memrchr(b'.', &segment[skip..]).map(|dot| (segment_at + skip + dot + 1) as u32);
     }
+}
+
+/// Length of the path of `target` and where its extension begins, if the path is in normal form and holds nothing unusual.
+fn plain_path(target: &[u8]) -> Option<(usize, Option<u32>)> {
+    let (&slash, rest) = target.split_first()?;
+    if slash != b'/' {
+        return None;
+    }
+    let (mut previous, mut exten) = (slash, None);
+    for (at, &byte) in rest.iter().enumerate() {
+        match PATH_CLASS[byte as usize] {
+            PathByte::Plain => {}
+            PathByte::Slash if previous != b'/' => exten = None,
+            // a segment that begins with a dot may be `.` or `..`
+            PathByte::Dot if previous != b'/' => exten = Some(at as u32 + 2),
+            PathByte::Query => return Some((at + 1, exten)),
+            PathByte::Slash | PathByte::Dot | PathByte::Other => return None,
+        }
+        previous = byte;
+    }
+    Some((target.len(), exten))
+}
+
+/// What a byte means to [`plain_path`].
+#[derive(Clone, Copy)]
+enum PathByte {
+    Plain,
+    Slash,
+    Dot,
+    Query,
+    /// `%`, `#`, blanks and control characters.
+    Other,
+}
+
+static PATH_CLASS: [PathByte; 256] = path_classes();
+
+const fn path_classes() -> [PathByte; 256] {
+    let mut classes = [PathByte::Plain; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'/' => PathByte::Slash,
+            b'.' => PathByte::Dot,
+            b'?' => PathByte::Query,
+            0..=b' ' | b'#' | b'%' | 0x7f => PathByte::Other,
+            _ => PathByte::Plain,
+        };
+        byte += 1;
+    }
+    classes
 }
 
 /// `target` up to its fragment, if it has one.
@@ -347,6 +421,24 @@ mod tests {
             uri.parse(target.as_bytes(), true).unwrap();
             assert_eq!(String::from_utf8_lossy(uri.exten()), *exten, "{target}");
         }
+    }
+
+    #[test]
+    fn one_pass_agrees_with_the_general_way() {
+        let pieces = ["/", "a", ".", "..", "?", "%41", "#", "//", "b.c", "/.", " ", "\u{e9}", "\x7f", ".x/"];
+        let mut number = 0usize;
+        while number < pieces.len().pow(4) {
+            let digits = (0..4).map(|place| pieces[number / pieces.len().pow(place) % pieces.len()]);
+            let target = format!("/{}", digits.collect::<String>());
+            let (mut fast, mut general) = (Uri::new(), Uri::new());
+            if fast.parse_plain(target.as_bytes()) {
+                general.parse(target.as_bytes(), number.is_multiple_of(2)).expect("what is plain is valid");
+                assert_eq!(fast, general, "{target}");
+            }
+            number += 1;
+        }
+        assert!(Uri::new().parse_plain(b"/a/b.html?x=1"));
+        assert!(!Uri::new().parse_plain(b"*") && !Uri::new().parse_plain(b""));
     }
 
     #[test]

@@ -149,6 +149,10 @@ impl RequestHead {
         origin: Range<usize>,
         opts: &RequestOptions,
     ) -> Result<(), RequestError> {
+        if self.form == TargetForm::Origin && self.uri.parse_plain(&self.line[origin.clone()]) {
+            self.origin = origin;
+            return Ok(());
+        }
         let target = &self.line[self.target.clone()];
         if opts.reject_fragment && memchr::memchr(b'#', target).is_some() {
             return Err(RequestError::InvalidRequest);

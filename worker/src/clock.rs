@@ -18,9 +18,9 @@ pub fn unix_seconds() -> i64 {
     i64::try_from(net::unix_ms() / 1000).unwrap_or(i64::MAX)
 }
 
-/// Hands the whole line `Date: …\r\n` to `use_line`.
+/// Hands the whole line `Date: …\r\n` to `use_line`. It may be late by a tick of the kernel's clock.
 pub fn with_date_header<T>(use_line: impl FnOnce(&[u8]) -> T) -> T {
-    let second = unix_seconds();
+    let second = i64::try_from(net::unix_seconds_coarse()).unwrap_or(i64::MAX);
     DATE.with_borrow_mut(|line| {
         if line.second != second {
             line.second = second;

@@ -1,5 +1,6 @@
 //! Templates: texts with variables and captures, as `"$scheme://$host$1"`.
 
+use bytes::Bytes;
 use conf::{Node, Result};
 
 use crate::build::Builder;
@@ -14,7 +15,7 @@ pub struct Template {
 
 #[derive(Debug, Clone)]
 enum Part {
-    Text(Box<[u8]>),
+    Text(Bytes),
     Variable(VarId),
     Capture(u8),
 }
@@ -31,7 +32,7 @@ impl Template {
         while at < bytes.len() {
             let next = memchr::memchr(b'$', &bytes[at..]).map_or(bytes.len(), |n| at + n);
             if next > at {
-                parts.push(Part::Text(bytes[at..next].into()));
+                parts.push(Part::Text(Bytes::copy_from_slice(&bytes[at..next])));
             }
             if next == bytes.len() {
                 break;
@@ -77,7 +78,7 @@ impl Template {
     /// A template that is this text, without looking for variables.
     pub fn literal(text: impl Into<Box<[u8]>>) -> Self {
         let text = text.into();
-        Self { parts: if text.is_empty() { Box::default() } else { Box::new([Part::Text(text)]) } }
+        Self { parts: if text.is_empty() { Box::default() } else { Box::new([Part::Text(text.into())]) } }
     }
 
     /// The text, when there is nothing to evaluate.
@@ -85,6 +86,15 @@ impl Template {
         match &*self.parts {
             [] => Some(b""),
             [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The same, shared: for a body that is sent again and again.
+    pub fn shared_literal(&self) -> Option<Bytes> {
+        match &*self.parts {
+            [] => Some(Bytes::new()),
+            [Part::Text(text)] => Some(text.clone()),
             _ => None,
         }
     }

@@ -69,6 +69,29 @@ impl Transport {
         }
     }
 
+    /// See [`Stream::start_send`].
+    ///
+    /// # Errors
+    /// The buffer comes back when it cannot be started now; it is to be sent with [`Transport::send_buf`].
+    pub fn start_send(&self, buf: Buf) -> Result<Buf, Buf> {
+        match self {
+            Self::Plain(stream) => stream.start_send(buf),
+        }
+    }
+
+    /// See [`Stream::is_sending`].
+    pub fn is_sending(&self) -> bool {
+        self.socket().is_sending()
+    }
+
+    /// See [`Stream::settle`].
+    ///
+    /// # Errors
+    /// The send failed, or the time limit passed.
+    pub async fn settle(&self, timeout: Timeout) -> io::Result<()> {
+        self.socket().settle(timeout).await
+    }
+
     /// See [`Stream::send_vec`].
     pub async fn send_vec(&self, chain: Chain, timeout: Timeout) -> io::Result<()> {
         match self {

@@ -48,7 +48,14 @@ pub struct Worker {
 struct Idle {
     slots: Vec<Option<Stream>>,
     free: Vec<u32>,
+    /// Connections that became idle since memory was given back last.
+    recent: u32,
 }
+
+/// So many connections becoming idle free enough memory to give it back.
+const IDLE_RELEASES_AT: u32 = 256;
+/// Once none of them followed for so long.
+const RELEASE_AFTER: std::time::Duration = std::time::Duration::from_millis(300);
 
 impl Worker {
     /// A worker that serves `config`.
@@ -138,8 +145,30 @@ impl Worker {
                 (idle.slots.len() - 1) as u32
             }
         };
+        idle.recent += 1;
+        if idle.recent == IDLE_RELEASES_AT {
+            self.release_memory_soon();
+        }
         self.counters.change(Status::Waiting, 1);
         IdleGuard { worker: self, slot }
+    }
+
+    fn release_memory_soon(&self) {
+        let this = self.this.clone();
+        net::spawn(async move {
+            let mut seen = IDLE_RELEASES_AT;
+            loop {
+                net::sleep(RELEASE_AFTER).await;
+                let Some(worker) = this.upgrade() else { return };
+                let recent = worker.idle.borrow().recent;
+                if recent == seen || worker.is_draining() {
+                    net::release_free_memory();
+                    worker.idle.borrow_mut().recent = 0;
+                    return;
+                }
+                seen = recent;
+            }
+        });
     }
 
     /// Ends all idle connections, except those on which a request has just arrived: their tasks are about to run.

@@ -18,6 +18,8 @@ use crate::worker::Worker;
 pub struct Listening {
     /// The address and its socket options.
     pub spec: ListenSpec,
+    /// The address itself, when every connection has it as its end: one IP address with a port.
+    pub fixed: Option<net::Addr>,
     /// Servers on it.
     pub servers: ServerSet,
     /// How heads are read until their host is known, when that decides how they are read on.
@@ -94,9 +96,5 @@ fn welcome(worker: &Rc<Worker>, listening: &Rc<Listening>, stream: Stream, peer:
         }
     }
     worker.counters.handled();
-    if !peer.is_unix() {
-        // a failure means the peer is gone already, which the first read will tell
-        let _ = stream.set_nodelay(true);
-    }
     net::spawn(serve::connection(Rc::clone(worker), Rc::clone(listening), stream, peer));
 }

@@ -28,6 +28,8 @@ pub struct H1 {
     pub finished: bool,
     /// The connection became a tunnel; nothing more is parsed.
     pub upgraded: bool,
+    /// A part of the response has been sent and awaited, so the peer may be behind.
+    pub awaited: bool,
 }
 
 /// Responses up to this size are copied behind their head and sent with one call.
@@ -48,6 +50,7 @@ impl H1 {
             aborted: false,
             finished: false,
             upgraded: false,
+            awaited: false,
         }
     }
 
@@ -93,6 +96,43 @@ impl H1 {
         }
     }
 
+    /// Begins to send what waits, if it is the whole of a small response: the task that goes on to receive needs not be woken
+    /// for its end. `false`: nothing was done, and [`H1::flush`] is to be awaited.
+    pub fn flush_ahead(&mut self) -> bool {
+        if self.outbuf.is_empty() && self.queue.is_empty() {
+            self.awaited = false;
+            return !self.aborted;
+        }
+        if self.aborted
+            || !self.queue.is_empty()
+            || self.outbuf.len() > COPY_BYTES_MAX
+            || std::mem::take(&mut self.awaited)
+        {
+            return false;
+        }
+        match self.stream.start_send(std::mem::take(&mut self.outbuf)) {
+            Ok(spare) => {
+                self.outbuf = spare;
+                true
+            }
+            Err(outbuf) => {
+                self.outbuf = outbuf;
+                false
+            }
+        }
+    }
+
+    /// Waits for what [`H1::flush_ahead`] began, before the connection is closed or goes idle.
+    pub async fn settle(&mut self, timeout: Timeout) -> Result<(), Fault> {
+        if !self.stream.is_sending() {
+            return Ok(());
+        }
+        self.stream.settle(timeout).await.map_err(|error| {
+            self.aborted = true;
+            Fault::client(&error)
+        })
+    }
+
     /// Sends everything that waits.
     pub async fn flush(&mut self, timeout: Timeout) -> Result<(), Fault> {
         if self.aborted {
@@ -100,13 +140,15 @@ impl H1 {
         }
         let result = if self.queue.is_empty() {
             if self.outbuf.is_empty() {
-                return Ok(());
+                return self.settle(timeout).await;
             }
+            self.awaited = true;
             let (result, mut buf) = self.stream.send_buf(std::mem::take(&mut self.outbuf), timeout).await;
             buf.clear();
             self.outbuf = buf;
             result
         } else {
+            self.awaited = true;
             self.seal_outbuf();
             self.stream.send_vec(std::mem::take(&mut self.queue), timeout).await
         };

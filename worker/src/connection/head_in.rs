@@ -31,7 +31,7 @@ pub(super) enum HeadIn {
 }
 
 /// How long a busy connection keeps its buffers without data.
-const IDLE_GRACE: Duration = Duration::from_millis(200);
+const IDLE_GRACE: Duration = Duration::from_millis(300);
 /// First buffer of a connection; grows to what the head limits allow.
 const BUFFER_BYTES: usize = 4096;
 
@@ -75,7 +75,7 @@ pub(super) async fn read_head(
         let begun = !h1.inbuf.is_empty() && !h1.parser.is_idle(&h1.inbuf);
         // responses to earlier pipelined requests leave before we wait
         let send_timeout = Timeout::ms(server.root.confs.get(&http::LOCATION).send_timeout);
-        if h1.flush(send_timeout).await.is_err() {
+        if !h1.flush_ahead() && h1.flush(send_timeout).await.is_err() {
             return HeadIn::Closed;
         }
         if h1.inbuf.spare_len() == 0 {
@@ -93,7 +93,12 @@ pub(super) async fn read_head(
             stream.recv_idle(buf, IDLE_GRACE, Timeout::ms(first_wait_ms)).await
         };
         let (result, buf) = received;
-        req.io.h1().inbuf = buf;
+        let h1 = req.io.h1();
+        h1.inbuf = buf;
+        let more = matches!(result, Ok(Received::Bytes(1..)));
+        if !more && h1.settle(send_timeout).await.is_err() {
+            return HeadIn::Closed;
+        }
         match result {
             Ok(Received::Bytes(0)) if begun => return HeadIn::CutOff,
             Ok(Received::Bytes(0)) => {
@@ -133,16 +138,14 @@ impl Request {
     /// Fills a request from its parsed head. The server is chosen by host name among those of the address.
     pub(super) fn begin(&mut self, conn: &Rc<Connection>) {
         self.start = net::now();
-        self.start_ms = net::unix_ms();
         self.conn = Rc::clone(conn);
         self.client = Rc::clone(&conn.client);
         conn.requests.set(conn.requests.get() + 1);
         self.method = self.head.method;
         self.version = self.head.version;
         std::mem::swap(&mut self.headers, &mut self.head.headers);
-        self.uri.extend_from_slice(self.head.uri.path());
-        self.args.extend_from_slice(self.head.uri.args());
-        self.host.extend_from_slice(&self.head.host);
+        self.head.uri.swap_parts(&mut self.uri, &mut self.args);
+        std::mem::swap(&mut self.host, &mut self.head.host);
         self.host_port = self.head.port;
         self.unparsed_valid = matches!(self.head.request_uri().first(), Some(b'/' | b'*'));
         self.length = self.head.head_len as u64;

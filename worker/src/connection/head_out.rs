@@ -133,7 +133,7 @@ fn complete_location(req: &mut Request) {
         location.extend_from_slice(b"://");
         location.extend_from_slice(&req.redirect_host());
         if conf.port_in_redirect {
-            let port = req.conn.local.port();
+            let port = req.conn.local().port();
             let default = if req.conn.secure { 443 } else { 80 };
             if port != 0 && port != default {
                 location.push(b':');

@@ -9,7 +9,7 @@ mod proxied;
 mod serve;
 mod write;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use net::proxy_protocol::Proxied;
@@ -34,11 +34,13 @@ pub struct Connection {
     /// The peer as connected: a proxy, if there is one before us.
     pub client: Rc<ClientAddr>,
     /// What a PROXY protocol header said.
-    pub proxied: Option<Proxied>,
+    pub proxied: Option<Box<Proxied>>,
     /// Bytes that came together with that header and belong to what follows it.
     pub early: Cell<net::Buf>,
-    /// Our end.
-    pub local: net::Addr,
+    /// Our end, once somebody asked.
+    local: OnceCell<net::Addr>,
+    /// TCP_NODELAY was set.
+    nodelay: Cell<bool>,
     /// The listening address it came through.
     pub listening: Rc<Listening>,
     /// Whether it is encrypted.
@@ -58,11 +60,26 @@ impl Connection {
             client: Rc::new(ClientAddr::new(net::Addr::unix(""))),
             proxied: None,
             early: Cell::default(),
-            local: net::Addr::unix(""),
+            local: OnceCell::from(net::Addr::unix("")),
+            nodelay: Cell::new(true),
             listening,
             secure: false,
             requests: Cell::new(0),
             accepted: net::now(),
+        }
+    }
+
+    /// Our end. A system call when it is first asked for, unless the listening address says it.
+    pub fn local(&self) -> &net::Addr {
+        // the address of a connection that is gone is of no interest to anybody
+        self.local.get_or_init(|| self.stream.socket().local_addr().unwrap_or_else(|_| net::Addr::unix("")))
+    }
+
+    /// Sets TCP_NODELAY, once: a connection that is closed after one small response needs no such call.
+    pub(crate) fn set_nodelay(&self) {
+        if !self.nodelay.replace(true) {
+            // a failure means the peer is gone already, which the next operation will tell
+            let _ = self.stream.socket().set_nodelay(true);
         }
     }
 

@@ -12,7 +12,7 @@
 //! The task of an idle connection is small and holds no buffer: request and buffers belong to the boxed future of the busy
 //! part, and go back to their pools when the client is quiet.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use http1::RequestError;
@@ -84,8 +84,8 @@ async fn establish(
     peer: net::Addr,
 ) -> Option<Rc<Connection>> {
     let number = worker.next_connection();
-    let local = stream.local_addr().ok()?;
-    let listening = Listening::of_local(&listening, &local);
+    let (listening, local) = place(&stream, &listening)?;
+    let nodelay = Cell::new(peer.is_unix());
     let mut client = peer;
     if matches!(&client, net::Addr::Unix(_)) {
         client = net::Addr::unix("");
@@ -101,14 +101,27 @@ async fn establish(
         number,
         stream: Transport::Plain(stream),
         client: Rc::new(client),
-        proxied,
+        proxied: proxied.map(Box::new),
         early: Cell::new(early),
         local,
+        nodelay,
         listening,
         secure,
         requests: Cell::new(0),
         accepted: net::now(),
     }))
+}
+
+/// Which of the servers' addresses a connection came to, and our end of it as far as that is known without asking.
+fn place(stream: &Stream, listening: &Rc<Listening>) -> Option<(Rc<Listening>, OnceCell<net::Addr>)> {
+    if let Some(addr) = &listening.fixed {
+        return Some((Rc::clone(listening), OnceCell::from(addr.clone())));
+    }
+    if listening.specific.is_empty() {
+        return Some((Rc::clone(listening), OnceCell::new()));
+    }
+    let local = stream.local_addr().ok()?;
+    Some((Listening::of_local(listening, &local), OnceCell::from(local)))
 }
 
 /// Serves requests until the client is quiet or the connection ends.
@@ -146,6 +159,7 @@ async fn busy(worker: &Rc<Worker>, conn: &Rc<Connection>, mut wait_ms: u64) -> S
         if !finish(&mut req).await {
             break Spell::Close;
         }
+        req.set_nodelay();
         wait_ms = req.http().keepalive_timeout;
         req.reset();
         req.io.h1().next_request();

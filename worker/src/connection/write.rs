@@ -14,6 +14,15 @@ use crate::request::Request;
 /// Files go out in pieces of this size.
 const FILE_PIECE_BYTES: usize = 128 * 1024;
 
+impl Request {
+    /// `tcp_nodelay`: from now on pieces of a response leave at once. Not before the second piece, or request.
+    pub(crate) fn set_nodelay(&self) {
+        if self.http().tcp_nodelay {
+            self.conn.set_nodelay();
+        }
+    }
+}
+
 /// Writes a piece of the body. On return either little waits to be sent or all of it is sent.
 pub(crate) async fn write_body(req: &mut Request, chain: Chain) -> Result<(), Fault> {
     let Chain { chunks, last, flush } = chain;
@@ -46,6 +55,7 @@ pub(crate) async fn write_body(req: &mut Request, chain: Chain) -> Result<(), Fa
     let pending = h1.pending();
     if (flush && pending > 0) || (!last && pending >= postponed) || pending >= QUEUE_BYTES_MAX {
         let timeout = Timeout::ms(req.http().send_timeout);
+        req.set_nodelay();
         req.io.h1().flush(timeout).await?;
     }
     Ok(())
@@ -84,6 +94,7 @@ async fn write_bytes(req: &mut Request, mut bytes: Bytes) -> Result<(), Fault> {
         push_framed(req, piece);
         if req.io.h1().pending() >= QUEUE_BYTES_MAX {
             let timeout = Timeout::ms(req.http().send_timeout);
+            req.set_nodelay();
             req.io.h1().flush(timeout).await?;
         }
         let rate = rate(req);

@@ -1,7 +1,8 @@
 //! The locations of one level: exact ones and prefixes in order of their names, patterns in order of the text.
 
-use std::collections::HashMap;
 use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
 
 use crate::build::{LevelKind, LocationKind};
 use crate::config::Location;
@@ -10,13 +11,13 @@ use crate::regex::Regex;
 /// Locations nested in one server or location.
 #[derive(Default)]
 pub struct LocationTree {
-    exact: HashMap<Box<[u8]>, Rc<Location>>,
+    exact: FxHashMap<Box<[u8]>, Rc<Location>>,
     /// Sorted by name.
     prefixes: Vec<Rc<Location>>,
     /// For each prefix, the index of the longest other prefix that it begins with.
     shorter: Vec<Option<usize>>,
     patterns: Vec<(Regex, Rc<Location>)>,
-    named: HashMap<Box<[u8]>, Rc<Location>>,
+    named: FxHashMap<Box<[u8]>, Rc<Location>>,
 }
 
 /// The result of looking at exact names and prefixes.

@@ -5,6 +5,8 @@ mod server_name;
 
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 pub use location::{LocationTree, Matched};
 pub use server_name::{NameTable, ServerName};
 
@@ -31,7 +33,7 @@ pub fn find(req: &mut Request) -> Found {
     let mut best: Option<Rc<Location>> = None;
     let mut current = root;
     // walk down: a matched prefix location may hold nested ones
-    let mut levels: Vec<Rc<Location>> = Vec::new();
+    let mut levels: SmallVec<[Rc<Location>; 4]> = SmallVec::new();
     loop {
         let matched = current.tree.find_static(&req.uri);
         levels.push(Rc::clone(&current));

@@ -1,7 +1,8 @@
 //! Which `server` a host name belongs to: exact names, then `*.suffix` (longest first), then `prefix.*`, then patterns.
 
-use std::collections::HashMap;
 use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
 
 use crate::config::Server;
 use crate::regex::{Captures, Regex};
@@ -65,9 +66,9 @@ impl ServerName {
 /// The servers of one listening address by name.
 #[derive(Default)]
 pub struct NameTable {
-    exact: HashMap<Box<[u8]>, Rc<Server>>,
-    suffix: HashMap<Box<[u8]>, Rc<Server>>,
-    prefix: HashMap<Box<[u8]>, Rc<Server>>,
+    exact: FxHashMap<Box<[u8]>, Rc<Server>>,
+    suffix: FxHashMap<Box<[u8]>, Rc<Server>>,
+    prefix: FxHashMap<Box<[u8]>, Rc<Server>>,
     patterns: Vec<(Regex, Rc<Server>)>,
 }
 
@@ -125,7 +126,7 @@ impl NameTable {
     }
 }
 
-fn insert(map: &mut HashMap<Box<[u8]>, Rc<Server>>, name: &[u8], server: &Rc<Server>) -> Result<(), ()> {
+fn insert(map: &mut FxHashMap<Box<[u8]>, Rc<Server>>, name: &[u8], server: &Rc<Server>) -> Result<(), ()> {
     match map.entry(name.into()) {
         std::collections::hash_map::Entry::Occupied(_) => Err(()),
         std::collections::hash_map::Entry::Vacant(entry) => {

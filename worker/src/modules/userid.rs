@@ -368,7 +368,7 @@ fn new_id(req: &Request, conf: &UserIdConf) -> Id {
     }
     let sequence = SEQUENCE_V2.get();
     SEQUENCE_V2.set(sequence.wrapping_add(0x100).max(SEQUENCE_V2_MIN));
-    let service = match (conf.service, req.conn.local.ip()) {
+    let service = match (conf.service, req.conn.local().ip()) {
         (Some(service), _) => service,
         (None, Some(std::net::IpAddr::V4(ip))) => ip.into(),
         (None, Some(std::net::IpAddr::V6(ip))) => (u128::from(ip) & 0xffff_ffff) as u32,

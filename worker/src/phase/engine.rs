@@ -176,13 +176,13 @@ pub(crate) fn jump(req: &mut Request, jump: Jump) -> Result<Entry, Flow> {
 
 /// Runs the phases up to and including the content handler.
 async fn phases(req: &mut Request, entry: Entry) -> Flow {
-    if entry == Entry::Start {
+    if entry == Entry::Start && req.location.handlers.has(Phase::PostRead) {
         let flow = run_phase(req, Phase::PostRead).await;
         if !matches!(flow, Flow::Next | Flow::Done) {
             return flow;
         }
     }
-    if entry != Entry::Rewrite {
+    if entry != Entry::Rewrite && req.location.handlers.has(Phase::ServerRewrite) {
         let flow = run_phase(req, Phase::ServerRewrite).await;
         if !matches!(flow, Flow::Next | Flow::Done) {
             return flow;
@@ -194,7 +194,7 @@ async fn phases(req: &mut Request, entry: Entry) -> Flow {
     {
         return flow;
     }
-    loop {
+    while req.location.handlers.has(Phase::Rewrite) {
         let flow = run_phase(req, Phase::Rewrite).await;
         if !matches!(flow, Flow::Next | Flow::Done) {
             return flow;
@@ -217,6 +217,9 @@ async fn phases(req: &mut Request, entry: Entry) -> Flow {
         }
     }
     for phase in [Phase::Preaccess, Phase::Access, Phase::Precontent] {
+        if !req.location.handlers.has(phase) {
+            continue;
+        }
         let flow = if phase == Phase::Access { access(req).await } else { run_phase(req, phase).await };
         if !matches!(flow, Flow::Next | Flow::Done) {
             return flow;
@@ -227,9 +230,6 @@ async fn phases(req: &mut Request, entry: Entry) -> Flow {
 
 /// Runs the handlers of one phase until one decides. `Next` at the end means nobody did.
 async fn run_phase(req: &mut Request, phase: Phase) -> Flow {
-    if !req.location.handlers.has(phase) {
-        return Flow::Next;
-    }
     let mut after = None;
     loop {
         let location = Rc::clone(&req.location);

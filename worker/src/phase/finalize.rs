@@ -252,6 +252,7 @@ async fn complete(req: &mut Request) -> Flow {
 async fn send(req: &mut Request, body: Bytes) -> Flow {
     let sent = match req.send_header().await {
         Ok(()) if req.header_only || req.method == Method::Head => req.output(Chain::end()).await,
+        Ok(()) if req.output_copied(&body, true) => Ok(()),
         Ok(()) => req.output(Chain::last(body)).await,
         Err(fault) if fault.kind == Kind::Answer => return Flow::Status(fault.status),
         Err(fault) => Err(fault),

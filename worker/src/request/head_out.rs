@@ -68,17 +68,47 @@ impl ResponseHead {
 
     /// Forgets everything; keeps the memory.
     pub fn reset(&mut self) {
-        self.content_type.clear();
-        self.charset.clear();
-        self.headers.clear();
-        self.trailers.clear();
-        *self = Self {
-            content_type: std::mem::take(&mut self.content_type),
-            charset: std::mem::take(&mut self.charset),
-            headers: std::mem::take(&mut self.headers),
-            trailers: std::mem::take(&mut self.trailers),
-            ..Self::default()
-        };
+        // taken apart, so that a new field cannot be forgotten here, and set in place: the struct is large
+        let Self {
+            status,
+            status_text,
+            content_type,
+            content_type_len,
+            charset,
+            content_length,
+            last_modified,
+            location,
+            server,
+            date,
+            headers,
+            trailers,
+            allow_ranges,
+            single_range,
+            from_upstream,
+            override_charset,
+            vary_encoding,
+            expects_trailers,
+            make_trailers,
+            sent,
+            chunked,
+            body_bytes,
+            head_bytes,
+            bytes,
+            begun,
+            content_offset,
+        } = self;
+        content_type.clear();
+        charset.clear();
+        headers.clear();
+        trailers.clear();
+        (*status_text, *override_charset) = (None, None);
+        (*location, *server, *date) = (None, None, None);
+        (*status, *content_type_len) = (0, 0);
+        (*content_length, *last_modified, *make_trailers) = (None, None, None);
+        (*allow_ranges, *single_range, *from_upstream, *vary_encoding) = (false, false, false, false);
+        (*expects_trailers, *sent, *chunked) = (false, false, false);
+        (*begun, *content_offset) = Default::default();
+        (*body_bytes, *head_bytes, *bytes) = (0, 0, 0);
     }
 
     /// Sets the media type; a `; charset=` inside is split off.

@@ -145,9 +145,7 @@ pub struct Request {
     pub header_only: bool,
     /// `$limit_rate` in bytes per second, when set for this request.
     pub limit_rate: Option<u64>,
-    /// `X-Accel-Limit-Rate` and friends arrive here; when the request began, ms since the epoch.
-    pub start_ms: u64,
-    /// The same on the monotonic clock.
+    /// When it began, on the monotonic clock.
     pub start: net::Tick,
     /// The client sent it before the answer to the request before it was complete.
     pub pipelined: bool,

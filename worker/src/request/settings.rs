@@ -44,7 +44,7 @@ impl Request {
         if !self.host.is_empty() {
             return self.host.clone();
         }
-        match &self.conn.local {
+        match self.conn.local() {
             net::Addr::V4(addr) => addr.ip().to_string().into_bytes(),
             net::Addr::V6(addr) => format!("[{}]", addr.ip()).into_bytes(),
             net::Addr::Unix(_) => name.as_bytes().to_vec(),

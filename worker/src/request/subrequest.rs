@@ -100,7 +100,6 @@ impl Request {
             post_action: false,
             header_only: false,
             limit_rate: None,
-            start_ms: 0,
             start: net::now(),
             pipelined: false,
             length: 0,
@@ -170,7 +169,6 @@ impl Request {
         sub.subrequests_left = self.subrequests_left - 1;
         sub.context.join(&self.context);
         sub.start = net::now();
-        sub.start_ms = net::unix_ms();
         sub.keepalive = false;
         if options.with_body {
             sub.body = self.body.share();

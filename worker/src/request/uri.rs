@@ -13,10 +13,11 @@ impl Request {
     /// The extension of the last path segment: what stands behind its last dot; empty without one. As in nginx a dot that
     /// ends the path is none, nor is the one of `/.name`.
     pub fn extension(&self) -> &[u8] {
-        let start = memchr::memrchr(b'/', &self.uri).map_or(0, |slash| slash + 1).max(2);
-        let end = self.uri.len().saturating_sub(1);
-        let Some(name) = self.uri.get(start..end) else { return b"" };
-        memchr::memrchr(b'.', name).map_or(b"", |dot| &self.uri[start + dot + 1..])
+        match memchr::memrchr2(b'/', b'.', &self.uri) {
+            // the dot a name begins with is part of it
+            Some(at) if at > 1 && self.uri[at] == b'.' && self.uri[at - 1] != b'/' => &self.uri[at + 1..],
+            _ => b"",
+        }
     }
 
     /// The value of argument `name`, still escaped; names compare without regard to case, as in nginx.

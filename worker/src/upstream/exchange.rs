@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use http1::{BodyDecoder, Progress, ResponseHead, ResponseOptions, ResponseParser};
@@ -64,20 +64,29 @@ pub(super) async fn exchange(
         Upload::Streamed { .. } => None,
     };
     let sent = match small {
-        Some(buf) => {
-            let timeout = Timeout::ms(order.settings.send_timeout);
-            let (result, empty) = link.stream.send_buf(buf, timeout).await;
-            reader.offer(empty);
-            result.map_or_else(Sent::Broken, |()| Sent::Complete)
-        }
-        None => large(req, order, link, head, &mut reader).await?,
+        Some(buf) => match link.stream.start_send(buf) {
+            Ok(spare) => {
+                reader.offer(spare);
+                Sent::Complete
+            }
+            Err(buf) => {
+                let timeout = Timeout::ms(order.settings.send_timeout);
+                let (result, empty) = link.stream.send_buf(buf, timeout).await;
+                reader.offer(empty);
+                result.map_or_else(Sent::Broken, |()| Sent::Complete)
+            }
+        },
+        None => Box::pin(large(req, order, link, head, &mut reader)).await?,
     };
     order.doing.set(READING_HEAD);
     match sent {
         Sent::Complete => {
             reader.limit(order.settings.read_timeout);
-            reader.answer(req, order, head).await?;
-            Ok(reader.into_answer(head, true))
+            match reader.answer(req, order, head).await {
+                Ok(()) => Ok(reader.into_answer(head, true)),
+                Err(NoAnswer::Failed(failure)) => Err(reader.blame_sending(failure).await.into()),
+                Err(over) => Err(over),
+            }
         }
         Sent::Answered => {
             reader.finish(req, head);
@@ -106,6 +115,9 @@ pub(super) async fn exchange(
 /// How long to wait for an answer of a server that closed while the request was being sent: it is here or does not come.
 const AFTER_BROKEN_MS: u64 = 1000;
 
+/// When a request that was handed to the loop is looked at again, if no answer came: it ought to be gone at once.
+const SETTLE_AFTER_MS: u64 = 1000;
+
 /// How sending went.
 enum Sent {
     /// All of it.
@@ -128,13 +140,14 @@ async fn large(
     let result = if let Upload::Streamed { chunked } = order.upload {
         order.watching.set(false);
         let sending = upload::streamed(req, &link.stream, order, chunked, timeout);
-        let result = race(sending, reader.final_head(head)).await;
+        let result = race(pin!(sending), pin!(reader.final_head(head))).await;
         order.watching.set(true);
         result
     } else {
         let bytes = Buf::copy_of(&req.upstream.request).freeze();
         let body = req.body_chunks();
-        race(upload::kept(&link.stream, order, bytes, body, timeout), reader.final_head(head)).await
+        let sending = upload::kept(&link.stream, order, bytes, body, timeout);
+        race(pin!(sending), pin!(reader.final_head(head))).await
     };
     match result {
         Ok(Ok(())) => Ok(Sent::Complete),
@@ -146,8 +159,10 @@ async fn large(
 }
 
 /// Runs both until sending ends (`Ok`) or reading does (`Err`).
-async fn race<A: Future, B: Future>(sending: A, reading: B) -> Result<A::Output, B::Output> {
-    let (mut sending, mut reading) = (pin!(sending), pin!(reading));
+async fn race<A: Future, B: Future>(
+    mut sending: Pin<&mut A>,
+    mut reading: Pin<&mut B>,
+) -> Result<A::Output, B::Output> {
     poll_fn(|cx| {
         if let Poll::Ready(result) = sending.as_mut().poll(cx) {
             return Poll::Ready(Ok(result));
@@ -239,7 +254,7 @@ impl Reader {
                 break;
             }
             let len = self.head_len;
-            self.interim.pass(req, order, head, len).await.map_err(NoAnswer::Over)?;
+            Box::pin(self.interim.pass(req, order, head, len)).await.map_err(NoAnswer::Over)?;
             self.skip()?;
         }
         self.finish(req, head);
@@ -286,9 +301,13 @@ impl Reader {
     /// Reads one head of any kind. May be dropped and called again: nothing is lost.
     async fn head(&mut self, head: &mut ResponseHead) -> Result<(), Failure> {
         while self.buf.is_empty() || !self.parse(head)? {
+            let sending = self.stream.is_sending();
             let timeout = match self.deadline {
                 None => Timeout::NEVER,
-                Some(at) => Timeout::ms(at.saturating_sub(net::now().0).max(1)),
+                Some(at) => {
+                    let left = at.saturating_sub(net::now().0).max(1);
+                    Timeout::ms(if sending { left.min(SETTLE_AFTER_MS) } else { left })
+                }
             };
             let result = if self.ahead {
                 let (result, buf) = self.stream.recv_started(timeout).await;
@@ -301,6 +320,17 @@ impl Reader {
             match result {
                 Ok(0) => return Err(self.closed()),
                 Ok(_) => self.received = true,
+                // the server took a part of the request only: send the rest, then wait on
+                Err(error)
+                    if sending && error.kind() == io::ErrorKind::TimedOut && self.stream.is_sending() =>
+                {
+                    let left = self.deadline.map_or(0, |at| at.saturating_sub(net::now().0));
+                    if left == 0 {
+                        return Err(Failure::io(&error, "recv", READING_HEAD));
+                    }
+                    let settled = self.stream.settle(Timeout::ms(left)).await;
+                    settled.map_err(|error| Failure::io(&error, "writev", SENDING))?;
+                }
                 Err(error) => {
                     let mut failure = Failure::io(&error, "recv", READING_HEAD);
                     failure.stale = self.reused && !self.received && failure.condition != Conditions::TIMEOUT;
@@ -309,6 +339,21 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// The request may have failed to leave, unnoticed so far: that is the cause then.
+    async fn blame_sending(&self, failure: Failure) -> Failure {
+        if failure.condition == Conditions::TIMEOUT || !self.stream.is_sending() {
+            return failure;
+        }
+        match self.stream.settle(Timeout::ms(1)).await {
+            Err(error) if error.kind() != io::ErrorKind::TimedOut => {
+                let mut cause = Failure::io(&error, "writev", SENDING);
+                cause.stale = self.reused && !self.received;
+                cause
+            }
+            _ => failure,
+        }
     }
 
     /// Receives behind what is there. A receive that is dropped keeps its buffer, so the beginning of a head stays here.

@@ -9,7 +9,7 @@
 //! Beside all of it somebody watches the client: when it hangs up, everything here is dropped.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -35,8 +35,13 @@ pub async fn pass(req: &mut Request, order: &Order<'_>) -> Flow {
     let flow = if unwatched {
         server_by_server(req, order).await
     } else {
-        let hung_up = req.hung_up();
-        match unless_hung_up(server_by_server(req, order), hung_up, order).await {
+        let hung_up = pin!(req.hung_up());
+        // pinned here and passed by reference: an argument would be part of the future a second time
+        let flow = {
+            let work = pin!(server_by_server(req, order));
+            unless_hung_up(work, hung_up, order).await
+        };
+        match flow {
             Some(flow) => flow,
             None => client_gone(req, order),
         }
@@ -47,11 +52,10 @@ pub async fn pass(req: &mut Request, order: &Order<'_>) -> Flow {
 
 /// Runs `work` unless the client hangs up first.
 async fn unless_hung_up<F: Future>(
-    work: F,
-    hung_up: impl Future<Output = ()>,
+    mut work: Pin<&mut F>,
+    mut watch: Pin<&mut impl Future<Output = ()>>,
     order: &Order<'_>,
 ) -> Option<F::Output> {
-    let (mut work, mut watch) = (pin!(work), pin!(hung_up));
     poll_fn(|cx| {
         if let Poll::Ready(output) = work.as_mut().poll(cx) {
             return Poll::Ready(Some(output));
@@ -155,7 +159,7 @@ async fn try_server(
         begin(req, order, Rc::clone(&choice.picked().peer.name), new_group);
         let link = match kept.take() {
             Some(link) => link,
-            None => match Link::connect(req, order, &choice).await {
+            None => match Box::pin(Link::connect(req, order, &choice)).await {
                 Ok(link) => link,
                 Err(failure) => {
                     choice.done(req, Blame::Failed);
@@ -257,7 +261,7 @@ async fn deliver(
         req.keepalive = false;
         req.send_header().await?;
         let Incoming { link, choice, buf, .. } = incoming;
-        let result = tunnel::tunnel(req, order, &link, buf).await;
+        let result = Box::pin(tunnel::tunnel(req, order, &link, buf)).await;
         choice.done(req, Blame::None);
         return result;
     }

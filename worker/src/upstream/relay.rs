@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -77,7 +77,12 @@ pub(super) async fn relay(
         req.output(chain).await?;
         return Err(invalid(req, &mut incoming, &error));
     }
-    if buffering { buffered(req, order, incoming).await } else { unbuffered(req, order, incoming).await }
+    // boxed: most responses end above, and their futures are to stay small
+    if buffering {
+        Box::pin(buffered(req, order, incoming)).await
+    } else {
+        Box::pin(unbuffered(req, order, incoming)).await
+    }
 }
 
 /// Notes how much of the body was received.
@@ -300,18 +305,21 @@ async fn buffered(req: &mut Request, order: &Order<'_>, incoming: Incoming) -> R
         }
         Ok(())
     };
-    let (filled, sent) = side_by_side(&spool, filling, sending).await;
+    let (filled, sent) = side_by_side(&spool, pin!(filling), pin!(sending)).await;
     req.upstream.end();
     filled.and(sent)
 }
 
 /// Runs both parts until sending ends. Filling that fails lets what is there still be sent.
-async fn side_by_side<A, B>(spool: &Spool, filling: A, sending: B) -> (Result<(), Fault>, Result<(), Fault>)
+async fn side_by_side<A, B>(
+    spool: &Spool,
+    mut filling: Pin<&mut A>,
+    mut sending: Pin<&mut B>,
+) -> (Result<(), Fault>, Result<(), Fault>)
 where
     A: Future<Output = Result<(), Fault>>,
     B: Future<Output = Result<(), Fault>>,
 {
-    let (mut filling, mut sending) = (pin!(filling), pin!(sending));
     let mut filled = None;
     poll_fn(|cx| {
         loop {

@@ -30,6 +30,7 @@ pub(super) async fn tunnel(
     // somebody receives from the client now
     order.watching.set(false);
     let send_timeout = req.http().send_timeout;
+    req.set_nodelay();
     let h1 = req.io.h1();
     h1.flush(Timeout::ms(send_timeout)).await?;
     h1.upgraded = true;

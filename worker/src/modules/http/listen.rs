@@ -284,6 +284,11 @@ impl Group<'_> {
         let first = options(default);
         let differ = self.servers.iter().any(|server| options(server) != first);
         Listening {
+            fixed: match &self.listen.spec.addr {
+                ListenAddr::Tcp(addr) if !addr.ip().is_unspecified() => Some((*addr).into()),
+                ListenAddr::Unix(path) => Some(net::Addr::unix(path)),
+                ListenAddr::Tcp(_) => None,
+            },
             spec: self.listen.spec.clone(),
             until_host: differ.then_some(RequestOptions { stop_at_host: true, ..first }),
             servers: ServerSet { default: Rc::clone(default), names },

@@ -222,7 +222,7 @@ impl LocationConf {
         if self.keepalive_timeout == 0 || req.conn.requests.get() >= self.keepalive_requests {
             return false;
         }
-        if net::now().since(req.conn.accepted).as_millis() as u64 > self.keepalive_time {
+        if req.start.since(req.conn.accepted).as_millis() as u64 > self.keepalive_time {
             return false;
         }
         let (msie6, safari) = self.keepalive_disable;

@@ -39,6 +39,9 @@ impl Types {
 
     /// The type of `extension`.
     pub fn find(&self, extension: &[u8]) -> Option<&Rc<[u8]>> {
+        if extension.is_empty() {
+            return None;
+        }
         let mut lower = [0u8; EXTENSION_BYTES_MAX];
         let lower = lower.get_mut(..extension.len())?;
         lower.copy_from_slice(extension);

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use http1::{Unescape, unescape_uri};
 
 use super::condition::{FileTest, Outcome};
@@ -236,8 +235,8 @@ fn respond(req: &mut Request, status: u16, text: &Template) -> Flow {
     if status >= 400 && text.is_empty() {
         return Flow::Status(status);
     }
-    let body = match text.as_literal() {
-        Some(text) => Bytes::copy_from_slice(text),
+    let body = match text.shared_literal() {
+        Some(text) => text,
         None => text.eval(req).into(),
     };
     Flow::Respond(Response { status, body, content_type: None })

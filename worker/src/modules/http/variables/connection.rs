@@ -21,7 +21,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     Variable::new("server_addr", "The address the client connected to.", |req, _, out| {
         use std::io::Write;
         // writing to memory does not fail
-        let _ = match &req.conn.local {
+        let _ = match req.conn.local() {
             Addr::V4(addr) => write!(out, "{}", addr.ip()),
             Addr::V6(addr) => write!(out, "{}", addr.ip()),
             unix @ Addr::Unix(_) => write!(out, "{unix}"),
@@ -29,7 +29,7 @@ pub(super) const VARIABLES: &[Variable] = &[
         true
     }),
     Variable::new("server_port", "The port the client connected to.", |req, _, out| {
-        port(out, req.conn.local.port())
+        port(out, req.conn.local().port())
     }),
     Variable::new("server_name", "The server's first name.", |req, _, out| {
         found(out, req.server_conf().display_name().as_bytes())

@@ -92,6 +92,21 @@ impl Client {
         !self.buffer.is_empty() || self.stream.peek(&mut [0]).is_ok_and(|count| count > 0)
     }
 
+    /// Whether the connection has ended, answer or not.
+    pub fn has_ended(&mut self) -> bool {
+        let mut piece = [0; 4096];
+        self.stream.set_nonblocking(true).expect("a socket");
+        let ended = loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => break true,
+                Ok(count) => self.buffer.extend_from_slice(&piece[..count]),
+                Err(error) => break error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        };
+        self.stream.set_nonblocking(false).expect("a socket");
+        ended
+    }
+
     /// Reads one answer to a request with a body in it; `None` when the connection ends first.
     pub fn answer(&mut self) -> Option<Answer> {
         self.answer_to("GET")

@@ -20,3 +20,5 @@ mod probe;
 mod processes;
 /// What passes through a reverse proxy besides the plain exchange.
 mod proxy;
+/// Too little of something: descriptors, disk, patience.
+mod scarcity;

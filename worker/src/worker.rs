@@ -17,6 +17,9 @@ use crate::transport::Transport;
 /// Free requests kept for reuse.
 const REQUESTS_KEPT: usize = 64;
 
+/// Idle connections ended at once to make room.
+const SHED_MAX: usize = 32;
+
 /// One worker process.
 pub struct Worker {
     /// Position among the workers.
@@ -173,21 +176,23 @@ impl Worker {
 
     /// Ends all idle connections, except those on which a request has just arrived: their tasks are about to run.
     pub fn close_idle(&self) {
-        let streams: Vec<Stream> = self.idle.borrow().slots.iter().flatten().cloned().collect();
-        for stream in streams {
-            let quiet =
-                stream.try_peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
-            if quiet {
-                // its task wakes up, reads the end and leaves
-                let _ = stream.shutdown();
-            }
-        }
+        self.close_idle_up_to(usize::MAX);
     }
 
-    /// Ends one idle connection to make room; `false`: there is none.
+    /// Ends at most `most` idle connections on which nothing has arrived, and says how many.
+    fn close_idle_up_to(&self, most: usize) -> usize {
+        let streams: Vec<Stream> = self.idle.borrow().slots.iter().flatten().cloned().collect();
+        let quiet = |stream: &&Stream| {
+            stream.try_peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+        };
+        // their tasks wake up, read the end and leave
+        streams.iter().filter(quiet).filter(|stream| stream.shutdown().is_ok()).take(most).count()
+    }
+
+    /// Ends some idle connections to make room, as nginx an eighth of them but at most 32; `false`: there are none.
     pub fn shed_idle(&self) -> bool {
-        let stream = self.idle.borrow().slots.iter().flatten().next().cloned();
-        stream.is_some_and(|stream| stream.shutdown().is_ok())
+        let idle = self.idle.borrow().slots.iter().flatten().count();
+        self.close_idle_up_to((idle / 8).clamp(1, SHED_MAX)) > 0
     }
 }
 

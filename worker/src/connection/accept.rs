@@ -50,9 +50,14 @@ pub struct ServerSet {
 
 /// Pause after accept failed for lack of descriptors or memory: trying on at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The same when idle connections were ended: they are gone in a moment.
+const ACCEPT_PAUSE_SHED: Duration = Duration::from_millis(5);
+/// The log says once in so many ms that connections cannot be accepted.
+const SCARCE_LOG_MS: u64 = 1000;
 
 /// Accepts until the listener is stopped.
 pub async fn accept_loop(worker: Rc<Worker>, listener: Rc<Listener>, listening: Rc<Listening>) {
+    let mut told: Option<u64> = None;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => welcome(&worker, &listening, stream, peer),
@@ -63,11 +68,15 @@ pub async fn accept_loop(worker: Rc<Worker>, listener: Rc<Listener>, listening: 
                     raw,
                     Some(nix::libc::EMFILE | nix::libc::ENFILE | nix::libc::ENOMEM | nix::libc::ENOBUFS)
                 );
-                let level = if scarce { Level::Crit } else { Level::Error };
-                log::process(level, format_args!("accept4() failed ({})", conf::error::errno(&error)));
+                let now = net::now().0;
+                if !scarce || told.is_none_or(|told| now >= told + SCARCE_LOG_MS) {
+                    let level = if scarce { Level::Crit } else { Level::Error };
+                    log::process(level, format_args!("accept4() failed ({})", conf::error::errno(&error)));
+                    told = Some(now);
+                }
                 if scarce {
-                    worker.shed_idle();
-                    net::sleep(ACCEPT_PAUSE).await;
+                    let pause = if worker.shed_idle() { ACCEPT_PAUSE_SHED } else { ACCEPT_PAUSE };
+                    net::sleep(pause).await;
                 }
             }
         }

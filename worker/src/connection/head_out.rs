@@ -12,19 +12,24 @@ pub(crate) fn write_head(req: &mut Request) {
         req.keepalive = false;
     }
     decide_framing(req);
-    complete_location(req);
+    let is_ours = complete_location(req);
     let mut out = std::mem::take(&mut req.io.h1().outbuf);
     let start = out.len();
     status_line(req, &mut out);
     server_and_date(req, &mut out);
     entity(req, &mut out);
-    location(req, &mut out);
+    if is_ours {
+        location(req, &mut out);
+    }
     if req.out.chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     connection(req, &mut out);
     if req.out.vary_encoding {
         out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+    }
+    if !is_ours {
+        location(req, &mut out);
     }
     // fields in here hold no line break, whoever added them
     for run in req.out.headers.wire() {
@@ -123,12 +128,14 @@ fn location(req: &Request, out: &mut net::Buf) {
 }
 
 /// Makes a redirect to a path of our own absolute, unless `absolute_redirect off` says otherwise. What came from a variable
-/// may hold control characters; they are percent-encoded, as they would have to be in any URI.
-fn complete_location(req: &mut Request) {
-    let Some(target) = req.out.location.take() else { return };
+/// may hold control characters; they are percent-encoded, as they would have to be in any URI. Whether the host was put in
+/// decides where nginx has the field.
+fn complete_location(req: &mut Request) -> bool {
+    let Some(target) = req.out.location.take() else { return false };
     let mut location = Vec::with_capacity(target.len() + 64);
     let conf = req.http();
-    if target.starts_with(b"/") && conf.absolute_redirect {
+    let is_ours = target.starts_with(b"/") && conf.absolute_redirect;
+    if is_ours {
         location.extend_from_slice(req.scheme());
         location.extend_from_slice(b"://");
         location.extend_from_slice(&req.redirect_host());
@@ -149,6 +156,7 @@ fn complete_location(req: &mut Request) {
         }
     }
     req.out.location = Some(location);
+    is_ours
 }
 
 fn connection(req: &Request, out: &mut net::Buf) {

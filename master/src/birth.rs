@@ -111,6 +111,7 @@ mod tests {
             listeners: Vec::new(),
             zones: Vec::new(),
             control: Some(7),
+            gateway: None,
             cpu_mask: vec![8],
             epoll: true,
         };

@@ -3,6 +3,7 @@
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::unistd::Pid;
 use worker::boot::{Boot, BootZone};
@@ -13,6 +14,7 @@ use crate::birth::{self, Birth};
 use crate::engine::Plan;
 use crate::listen::SocketTable;
 use crate::place::Place;
+use crate::plane::ControlPlane;
 use crate::spawn::{self, Child, c_string};
 use crate::title::Program;
 use crate::{environment, files, journal, orphans, signal};
@@ -43,6 +45,8 @@ pub struct Generation {
     pub sockets: SocketTable,
     /// Its shared memory.
     pub zones: shm::Registry,
+    /// The control plane its workers follow.
+    pub plane: Option<Rc<ControlPlane>>,
 }
 
 impl Generation {
@@ -79,7 +83,7 @@ impl Generation {
             journal::emerg(format_args!("shared memory: {error}"));
         })?;
         let sockets = sockets.next(&plan.listens, plan.workers)?;
-        Ok(Self { number, plan, sockets, zones })
+        Ok(Self { number, plan, sockets, zones, plane: None })
     }
 
     /// What the worker in `slot` is told; `control` is its end of the control socket.
@@ -101,6 +105,7 @@ impl Generation {
             listeners: self.sockets.of_slot(slot, self.plan.workers),
             zones: self.zones.iter().filter_map(zone).collect(),
             control,
+            gateway: None,
             cpu_mask: self.plan.mask(slot),
             epoll: self.plan.epoll(),
         }
@@ -111,8 +116,14 @@ impl Generation {
         let (ours, theirs) = net::handoff::pair()?;
         // what a stuck worker does not read must not stop the master
         socket2::SockRef::from(&ours).set_nonblocking(true)?;
-        let boot = self.boot(setting, slot, Some(theirs.as_raw_fd()));
+        let gateway = self.plane.as_ref().map(|_| net::handoff::pair()).transpose()?;
+        let mut boot = self.boot(setting, slot, Some(theirs.as_raw_fd()));
         let mut keep = vec![theirs.as_raw_fd()];
+        if let Some((ours, theirs)) = &gateway {
+            socket2::SockRef::from(ours).set_nonblocking(true)?;
+            boot.gateway = Some(theirs.as_raw_fd());
+            keep.push(theirs.as_raw_fd());
+        }
         keep.extend(boot.listeners.iter().flat_map(|listener| &listener.fds));
         keep.extend(boot.zones.iter().map(|zone| zone.fd));
         let birth =
@@ -127,6 +138,10 @@ impl Generation {
         let blocked = signal::all();
         let stderr = setting.stderr.as_ref().map(AsRawFd::as_raw_fd);
         let child = Child { path: spawn::SELF, argv, env, keep, stderr, blocked };
-        Ok((child.start()?, ours))
+        let pid = child.start()?;
+        if let (Some(plane), Some((ours, _))) = (&self.plane, gateway) {
+            plane.join(pid.as_raw(), ours);
+        }
+        Ok((pid, ours))
     }
 }

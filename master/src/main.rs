@@ -24,6 +24,7 @@ mod modules;
 mod orphans;
 mod pid;
 mod place;
+mod plane;
 mod respawn;
 mod signal;
 mod single;
@@ -59,6 +60,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
+    worker::plugin::install(plugins::ALL);
     if let Some(fd) = birth::is_worker(&argv) {
         return birth::live(fd);
     }
@@ -161,6 +163,10 @@ fn serve(argv: Vec<OsString>, program: Program, place: Place, options: Options) 
     let environment = std::env::vars_os().collect();
     let setting = Setting { program, argv, environment, place, globals, stderr };
     if !master {
+        if plane::conf(&first.plan).is_some() {
+            journal::emerg(format_args!("a \"gateway\" block needs \"master_process on\""));
+            return Err(());
+        }
         return single::run(setting, first, loaded, caller);
     }
     drop(loaded);

@@ -29,6 +29,7 @@ use crate::daemon::Caller;
 use crate::engine;
 use crate::fleet::{Fleet, Phase, Worker};
 use crate::generation::{Generation, Setting};
+use crate::plane::ControlPlane;
 use crate::signal::{Order, Received, Signals};
 use crate::{files, journal, orphans, pid, upgrade};
 
@@ -92,7 +93,7 @@ pub struct Start {
 }
 
 /// Runs the master from its first configuration to its end.
-pub fn run(setting: Setting, first: Generation, signals: Signals, start: Start) -> ExitCode {
+pub fn run(setting: Setting, mut first: Generation, signals: Signals, start: Start) -> ExitCode {
     let mut master = Master {
         setting,
         signals,
@@ -108,6 +109,10 @@ pub fn run(setting: Setting, first: Generation, signals: Signals, start: Start) 
         orphans: start.orphans,
         caller: start.caller,
     };
+    match ControlPlane::next(&first.plan, None) {
+        Ok(plane) => first.plane = plane,
+        Err(()) => return ExitCode::FAILURE,
+    }
     master.try_out(first);
     while !master.is_over() {
         master.turn();
@@ -124,6 +129,7 @@ impl Master {
         }
         self.reap();
         self.fleet.listen();
+        self.planes().for_each(|plane| plane.report());
         self.judge_pending();
         let now = Instant::now();
         if let Some(current) = self.current.as_ref().filter(|_| self.ending.is_none()) {
@@ -148,10 +154,17 @@ impl Master {
         };
         let mut fds = vec![PollFd::new(self.signals.fd(), PollFlags::POLLIN)];
         fds.extend(self.fleet.controls().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        fds.extend(self.planes().map(|plane| PollFd::new(plane.fd(), PollFlags::POLLIN)));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => journal::alert(format_args!("poll() failed ({})", describe(errno))),
         }
+    }
+
+    /// The control planes of the configurations there are.
+    fn planes(&self) -> impl Iterator<Item = &ControlPlane> {
+        let pending = self.pending.as_ref().map(|pending| &pending.generation);
+        pending.into_iter().chain(&self.current).filter_map(|generation| generation.plane.as_deref())
     }
 
     /// Carries out a signal.
@@ -213,7 +226,10 @@ impl Master {
             journal::write(Level::Warn, format_args!("{warning}"));
         }
         let (sockets, zones, before) = (&current.sockets, &current.zones, &current.plan.zones);
-        if let Ok(next) = Generation::open(current.number + 1, checked.plan, sockets, zones, before) {
+        let number = current.number + 1;
+        let Ok(mut next) = Generation::open(number, checked.plan, sockets, zones, before) else { return };
+        if let Ok(plane) = ControlPlane::next(&next.plan, current.plane.as_ref()) {
+            next.plane = plane;
             self.try_out(next);
         }
     }
@@ -307,6 +323,10 @@ impl Master {
             None => self.begin_to_end(1, true),
         }
         drop(generation);
+        // it may have been paused for the one that is not used
+        if let Some(plane) = self.current.as_ref().and_then(|current| current.plane.as_ref()) {
+            plane.resume();
+        }
     }
 
     // === the end ===
@@ -381,6 +401,9 @@ impl Master {
     /// Closes the listening sockets; files of unix sockets are removed unless another binary serves them.
     fn close_sockets(&mut self) {
         let Some(current) = &mut self.current else { return };
+        if let Some(plane) = &current.plane {
+            plane.pause();
+        }
         let shared = self.new_binary.is_some() || self.predecessor.is_some_and(|pid| Pid::parent() == pid);
         current.sockets.keep_files(shared);
         current.sockets = Default::default();
@@ -405,6 +428,9 @@ impl Master {
             return;
         }
         current.sockets.open_guards(true);
+        if let Some(plane) = &current.plane {
+            plane.pause();
+        }
         let own = &self.setting.environment;
         let path_list = own.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
         let env = &current.plan.main().env;
@@ -428,6 +454,9 @@ impl Master {
         self.new_binary = None;
         let Some(current) = &self.current else { return };
         current.sockets.open_guards(false);
+        if let Some(plane) = &current.plane {
+            plane.resume();
+        }
         let (path, old) = (&current.plan.pid, pid::old(&current.plan.pid));
         if let Err(error) = std::fs::rename(&old, path) {
             let (path, old, error) = (path.display(), old.display(), conf::error::errno(&error));

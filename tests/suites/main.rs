@@ -8,6 +8,8 @@ mod dav;
 mod faults;
 /// Bytes on the wire: framing, smuggling, splitting, limits.
 mod framing;
+/// The gateway: Admin API, routes, plugins.
+mod gateway;
 /// Servers that speak other protocols than HTTP.
 mod gateways;
 /// Responses made of others: SSI, addition, slices.

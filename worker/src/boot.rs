@@ -38,6 +38,8 @@ pub struct Boot {
     pub zones: Vec<BootZone>,
     /// SEQPACKET socket to the master; `None` when there is none (`master_process off`).
     pub control: Option<RawFd>,
+    /// SEQPACKET socket to the control plane, where there is a `gateway` block.
+    pub gateway: Option<RawFd>,
     /// Processors to run on, as a bit mask in words of 64; empty: any.
     pub cpu_mask: Vec<u64>,
     /// Forces epoll instead of io_uring.

@@ -110,6 +110,9 @@ async fn live(boot: Boot, loaded: Loaded, driver: Driver, control: Option<OwnedF
         Ok(worker) => worker,
         Err(reason) => return fail(control.as_ref(), reason).await,
     };
+    if let Err(reason) = follow_gateway(&boot, &worker).await {
+        return fail(control.as_ref(), reason).await;
+    }
     let listeners = match listen(&boot, &worker) {
         Ok(listeners) => listeners,
         Err(reason) => return fail(control.as_ref(), reason).await,
@@ -147,6 +150,13 @@ async fn live(boot: Boot, loaded: Loaded, driver: Driver, control: Option<OwnedF
     }
     worker.config.logs.flush_all();
     ExitCode::SUCCESS
+}
+
+/// Waits until the worker has what the gateway serves.
+async fn follow_gateway(boot: &Boot, worker: &Rc<Worker>) -> Result<(), String> {
+    let Some(fd) = boot.gateway else { return Ok(()) };
+    let fd = net::inherit(fd).map_err(|error| format!("gateway socket: {error}"))?;
+    crate::gateway::follow(worker, fd).await
 }
 
 async fn fail(control: Option<&net::handoff::Channel>, reason: String) -> ExitCode {

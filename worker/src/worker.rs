@@ -30,6 +30,8 @@ pub struct Worker {
     pub config: Rc<Config>,
     /// Statistics.
     pub counters: Counters,
+    /// The gateway's routes, as this worker serves them.
+    pub gateway: crate::gateway::Live,
     /// Open client connections.
     pub connections: Cell<usize>,
     /// `worker_connections`.
@@ -68,6 +70,7 @@ impl Worker {
             workers: boot.workers,
             config,
             counters,
+            gateway: crate::gateway::Live::default(),
             connections: Cell::new(0),
             connections_max,
             changed: net::Notify::new(),

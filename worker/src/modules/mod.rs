@@ -90,6 +90,7 @@ pub const ALL: &[&dyn Module] = &[
     &uwsgi::MODULE,
     &scgi::MODULE,
     &memcached::MODULE,
+    &crate::gateway::MODULE,
     &access::MODULE,
     &auth_basic::MODULE,
     &auth_request::MODULE,

@@ -24,6 +24,11 @@ pub trait Balancer {
     /// The most tries one request may make here: the number of servers, as a rule (nginx's `peer.tries`).
     fn tries(&self) -> usize;
 
+    /// The addresses to choose from, as `$upstream_addr` prints them; empty where nobody asks.
+    fn names(&self) -> Vec<Rc<str>> {
+        Vec::new()
+    }
+
     /// Hears that the head of a response from `picked` is about to be passed on; may add fields to it (`sticky cookie`).
     fn header(&self, _req: &mut Request, _picked: &Picked) {}
 }

@@ -184,7 +184,7 @@ impl ProxyConf {
     }
 
     /// The settings as the upstream part of the engine wants them.
-    pub(super) fn compile(&self) -> Settings {
+    pub(crate) fn compile(&self) -> Settings {
         let mut hidden = NameSet::new(HIDDEN);
         self.hide_headers.iter().for_each(|name| hidden.insert(name));
         self.pass_headers.iter().for_each(|name| hidden.remove(name));

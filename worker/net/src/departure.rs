@@ -119,6 +119,28 @@ impl Inner {
         }
     }
 
+    /// Sends what the kernel takes at once (one system call): without a ring nothing goes on by itself. The empty buffer if that
+    /// was all of it; nothing could be sent now if the full one comes back.
+    fn send_now(&self, buf: Buf) -> Result<Option<Buf>, Buf> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: pointer and length describe `buf`.
+        let count = unsafe { libc::send(self.descriptor(), buf.as_ptr().cast(), buf.len(), flags) };
+        let result = usize::try_from(count).map_err(|_| io::Error::last_os_error());
+        match result {
+            Ok(count) if count == buf.len() => {
+                self.count_sent(count);
+                let mut buf = buf;
+                buf.clear();
+                return Ok(Some(buf));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock || again(&error) => return Err(buf),
+            result => {
+                self.set_departure(Departure::Stopped(Box::new((result, Rest { bytes: buf, sent: 0 }))));
+            }
+        }
+        Ok(None)
+    }
+
     /// Waits for what was started, and sends what is left of it.
     pub(crate) async fn settle(&self, timeout: Timeout) -> io::Result<()> {
         let mut attempt = Attempt::new(self)?;
@@ -170,19 +192,13 @@ impl Stream {
                 return Err(buf);
             }
         };
+        if runtime::driver() == Some(Driver::Epoll) {
+            return inner.send_now(buf).map(|sent| sent.unwrap_or(spare));
+        }
         let mut slot = take_slot();
         // SAFETY: the operation is submitted by this call and then holds its own reference.
         slot.start(unsafe { inner.io() }, buf);
-        if runtime::driver() == Some(Driver::Epoll) {
-            // only a poll makes the system call
-            match inner.look(Departure::InFlight(slot), &mut cx) {
-                Poll::Ready(Ok(buf)) => return Ok(buf),
-                Poll::Ready(Err(outcome)) => inner.set_departure(Departure::Stopped(outcome)),
-                Poll::Pending => {}
-            }
-        } else {
-            inner.set_departure(Departure::InFlight(slot));
-        }
+        inner.set_departure(Departure::InFlight(slot));
         Ok(spare)
     }
 

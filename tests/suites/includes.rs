@@ -245,3 +245,29 @@ fn an_included_part_is_never_upgraded() {
     assert!(!answer.text().contains("tunnel"));
     gateway.quit();
 }
+
+#[test]
+fn a_client_that_leaves_ends_what_its_page_waits_for() {
+    // answers nothing, and tells when it is left
+    let origin = Origin::script(|stream, seen| {
+        if let Some(request) = read_request(stream) {
+            seen.add(request);
+            if std::io::Read::read(stream, &mut [0]).is_ok_and(|count| count == 0) {
+                seen.add(b"left".to_vec());
+            }
+        }
+    });
+    let conf = "http { server { listen @0; root @prefix/html; types { text/html html; }
+        location / { ssi on; } location /slow { proxy_pass http://%0; } } }";
+    let mut gateway = Gateway::start_with(conf, &[origin.addr], |prefix| {
+        let include = "<!--#include virtual=\"/slow\" -->";
+        std::fs::write(prefix.join("html/page.html"), include.repeat(3)).expect("the prefix is ours");
+    });
+    let mut client = Client::connect(gateway.addr(0));
+    client.send("GET /page.html HTTP/1.1\r\nHost: x\r\n\r\n");
+    let seen = origin.seen.clone();
+    gateway.wait_for("three requests", |_| seen.count() == 3);
+    drop(client);
+    gateway.wait_for("the end of all three", |_| seen.count() == 6);
+    gateway.quit();
+}

@@ -24,7 +24,7 @@ use nix::libc;
 pub use cache::FileCache;
 pub use conf::{CONF, DIRECTIVES, FilesConf, FilesSettings};
 pub use list::Entry;
-pub use send::send_file;
+pub use send::{send_file, set_head};
 pub use symlinks::{SymlinkRule, Symlinks};
 
 use crate::log::Level;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::OpenFile;
+use super::{FileInfo, OpenFile};
 use crate::filter::{Chain, FilePart};
 use crate::phase::Flow;
 use crate::request::Request;
@@ -14,6 +14,18 @@ pub async fn send_file(req: &mut Request, open: OpenFile, encoding: Option<&'sta
         return req.fail(&fault);
     }
     let OpenFile { file, info } = open;
+    set_head(req, &info);
+    if let Some(encoding) = encoding {
+        req.out.headers.push(b"Content-Encoding", encoding.as_bytes());
+    }
+    match req.respond(Chain::file(FilePart { file, offset: 0, len: info.size })).await {
+        Ok(()) => Flow::Finish,
+        Err(fault) => req.fail(&fault),
+    }
+}
+
+/// Fills in the head of a response of status 200 that is made of a file.
+pub fn set_head(req: &mut Request, info: &FileInfo) {
     req.out.status = 200;
     req.out.content_length = Some(info.size);
     req.out.last_modified = Some(info.mtime);
@@ -24,14 +36,7 @@ pub async fn send_file(req: &mut Request, open: OpenFile, encoding: Option<&'sta
     if req.out.content_type.is_empty() {
         req.set_content_type_by_extension();
     }
-    if let Some(encoding) = encoding {
-        req.out.headers.push(b"Content-Encoding", encoding.as_bytes());
-    }
     req.out.allow_ranges = true;
-    match req.respond(Chain::file(FilePart { file, offset: 0, len: info.size })).await {
-        Ok(()) => Flow::Finish,
-        Err(fault) => req.fail(&fault),
-    }
 }
 
 /// Two quoted 64-bit numbers in hexadecimal and a hyphen.

@@ -170,7 +170,7 @@ async fn include(req: &mut Request, uri: &[u8]) -> std::result::Result<(), Fault
     let options =
         SubrequestOptions { with_body: req.body.progress == Progress::Kept, ..SubrequestOptions::default() };
     let running = req.start_subrequest(uri.to_vec(), options, None)?;
-    while let Some(piece) = running.next().await {
+    while let Some(piece) = req.next_piece(&running).await? {
         req.pass_on_foreign(piece).await?;
     }
     running.end().await?;

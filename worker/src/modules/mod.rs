@@ -5,10 +5,12 @@ pub mod addition;
 pub mod auth_basic;
 pub mod auth_request;
 pub mod autoindex;
+pub mod browser;
 pub mod charset;
 pub mod dav;
 pub mod empty_gif;
 pub mod fastcgi;
+pub mod flv;
 pub mod geo;
 pub mod gunzip;
 pub mod gzip;
@@ -108,4 +110,6 @@ pub const ALL: &[&dyn Module] = &[
     &ssi::MODULE,
     &slice::MODULE,
     &dav::MODULE,
+    &flv::MODULE,
+    &browser::MODULE,
 ];

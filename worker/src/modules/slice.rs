@@ -265,7 +265,7 @@ impl SliceFilter {
             return Err(Fault::internal("version mismatch in slice response"));
         }
         let mut left = range.end - range.start;
-        while let Some(piece) = running.next().await {
+        while let Some(piece) = req.next_piece(&running).await? {
             left = left
                 .checked_sub(piece.len())
                 .ok_or_else(|| Fault::internal("slice response is longer than its range"))?;

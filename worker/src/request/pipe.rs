@@ -146,6 +146,24 @@ fn memory_bytes(chain: &Chain) -> usize {
 }
 
 impl Request {
+    /// The next piece of a subrequest's response; `None` at its end.
+    ///
+    /// # Errors
+    /// The client is gone: there is nobody to send it to.
+    pub async fn next_piece(&mut self, running: &Running) -> Result<Option<Chain>, Fault> {
+        // of nested subrequests the outermost waits for all
+        if !matches!(self.io, Io::H1(_)) || running.has_piece() {
+            return Ok(running.next().await);
+        }
+        match net::select2(running.next(), self.hung_up()).await {
+            Either::Left(piece) => Ok(piece),
+            Either::Right(()) => {
+                self.keepalive = false;
+                Err(Fault::new(Side::Client, Kind::Closed, 499, "client prematurely closed connection"))
+            }
+        }
+    }
+
     /// Starts a subrequest for `uri` whose response is read while it runs. `stub` is sent in place of an empty response and
     /// of the page of an error.
     ///
@@ -254,8 +272,14 @@ impl Drop for End {
 }
 
 impl Running {
+    /// Whether [`Running::next`] has something to give.
+    fn has_piece(&self) -> bool {
+        let state = self.shared.state.borrow();
+        state.ended || !state.pieces.is_empty()
+    }
+
     /// The next piece of the response; `None` at its end.
-    pub async fn next(&self) -> Option<Chain> {
+    async fn next(&self) -> Option<Chain> {
         loop {
             {
                 let mut state = self.shared.state.borrow_mut();

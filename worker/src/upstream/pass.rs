@@ -31,7 +31,10 @@ const CONNECTING: &str = "connecting to upstream";
 /// Passes `req` on as `order` says. Its head must stand in `req.upstream.request`.
 pub async fn pass(req: &mut Request, order: &Order<'_>) -> Flow {
     order.doing.set(CONNECTING);
-    let unwatched = order.settings.ignore_client_abort || req.origin == Origin::Background || req.post_action;
+    // who waits for a subrequest's response watches the client, and drops the subrequest
+    let piped = matches!(req.io, crate::io::Io::Pipe(_));
+    let unwatched =
+        order.settings.ignore_client_abort || req.origin == Origin::Background || req.post_action || piped;
     let flow = if unwatched {
         server_by_server(req, order).await
     } else {

@@ -184,7 +184,7 @@ impl State {
                 Some(Part::Text(text)) => req.pass_on(Chain::more(text)).await?,
                 Some(Part::Include(running)) => {
                     self.ahead -= 1;
-                    while let Some(piece) = running.next().await {
+                    while let Some(piece) = req.next_piece(&running).await? {
                         req.pass_on_foreign(piece).await?;
                     }
                     let sub = running.end().await?;

@@ -238,7 +238,7 @@ impl Worker {
         };
         if sent.is_err() {
             self.signal(match command {
-                Command::Quit | Command::Close => Signal::SIGQUIT,
+                Command::Quit => Signal::SIGQUIT,
                 Command::Terminate => Signal::SIGTERM,
                 Command::Reopen => Signal::SIGUSR1,
             });

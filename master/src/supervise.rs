@@ -347,7 +347,6 @@ impl Master {
         if let Some(Pending { generation, .. }) = self.pending.take() {
             self.fleet.command(&Command::Terminate, |worker| worker.generation == generation.number);
         }
-        let shared = self.is_changing_binary();
         let ending = self.ending.get_or_insert(Ending { code, term: None });
         let command = match term {
             true if ending.term.is_none() => {
@@ -355,8 +354,7 @@ impl Master {
                 Command::Terminate
             }
             true => return,
-            false if shared => Command::Quit,
-            false => Command::Close,
+            false => Command::Quit,
         };
         self.fleet
             .command(&command, |worker| command == Command::Terminate || worker.phase != Phase::Leaving);

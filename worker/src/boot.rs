@@ -68,10 +68,9 @@ pub struct BootZone {
 /// Master to worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Finish what is in flight, then end (also SIGQUIT). Connections that queue on the listening sockets are for others.
+    /// Accept what queues on the listening sockets, for nobody may do so afterwards; finish what is in flight, then end
+    /// (also SIGQUIT).
     Quit,
-    /// As [`Quit`](Self::Quit), but nobody will accept from the sockets afterwards: what queues on them is served.
-    Close,
     /// End now (also SIGTERM, SIGINT).
     Terminate,
     /// Open the log files again (also SIGUSR1).

@@ -136,7 +136,7 @@ async fn live(boot: Boot, loaded: Loaded, driver: Driver, control: Option<OwnedF
     let end = commands(&worker, control).await;
     for (listener, listening) in &listeners {
         listener.stop();
-        if end == Command::Close {
+        if end == Command::Quit {
             connection::accept_rest(&worker, listener, listening);
         }
     }
@@ -231,7 +231,7 @@ async fn commands(worker: &Rc<Worker>, control: Option<net::handoff::Channel>) -
     loop {
         let command = match &control {
             Some(channel) => match net::select2(signals.next(), receive(channel)).await {
-                Either::Left(signal) => of_signal(signal, true),
+                Either::Left(signal) => of_signal(signal),
                 Either::Right(Some(command)) => Some(command),
                 Either::Right(None) => {
                     log::process(Level::Alert, format_args!("the master process is gone, serving on"));
@@ -239,7 +239,7 @@ async fn commands(worker: &Rc<Worker>, control: Option<net::handoff::Channel>) -
                     None
                 }
             },
-            None => of_signal(signals.next().await, false),
+            None => of_signal(signals.next().await),
         };
         match command {
             Some(Command::Reopen) => reopen(worker),
@@ -249,11 +249,10 @@ async fn commands(worker: &Rc<Worker>, control: Option<net::handoff::Channel>) -
     }
 }
 
-/// What a signal stands for. Behind a worker with a master comes another one; without, nobody may.
-fn of_signal(signal: std::io::Result<i32>, supervised: bool) -> Option<Command> {
+/// What a signal stands for.
+fn of_signal(signal: std::io::Result<i32>) -> Option<Command> {
     match signal {
-        Ok(nix::libc::SIGQUIT) if supervised => Some(Command::Quit),
-        Ok(nix::libc::SIGQUIT) => Some(Command::Close),
+        Ok(nix::libc::SIGQUIT) => Some(Command::Quit),
         Ok(nix::libc::SIGUSR1) => Some(Command::Reopen),
         Ok(nix::libc::SIGTERM | nix::libc::SIGINT) => Some(Command::Terminate),
         Ok(_) => None,

@@ -218,6 +218,11 @@ impl Drop for IdleGuard<'_> {
 pub struct ConnectionGuard(Rc<Worker>);
 
 impl ConnectionGuard {
+    /// The worker it counts in.
+    pub fn worker(&self) -> &Rc<Worker> {
+        &self.0
+    }
+
     /// Counts one more.
     pub fn new(worker: &Rc<Worker>) -> Self {
         worker.connections.set(worker.connections.get() + 1);

@@ -12,7 +12,7 @@ use crate::config::Server;
 use crate::listener::ListenSpec;
 use crate::locate::NameTable;
 use crate::log::{self, Level};
-use crate::worker::Worker;
+use crate::worker::{ConnectionGuard, Worker};
 
 /// A listening address as requests see it.
 pub struct Listening {
@@ -83,7 +83,7 @@ pub async fn accept_loop(worker: Rc<Worker>, listener: Rc<Listener>, listening: 
     }
 }
 
-/// Accepts what queues on a listener that was stopped: nobody else will.
+/// Accepts what queues on a listener that was stopped: others may have the socket, but perhaps nobody does.
 pub fn accept_rest(worker: &Rc<Worker>, listener: &Listener, listening: &Rc<Listening>) {
     for _ in 0..listening.spec.backlog {
         match listener.accept_queued() {
@@ -105,5 +105,7 @@ fn welcome(worker: &Rc<Worker>, listening: &Rc<Listening>, stream: Stream, peer:
         }
     }
     worker.counters.handled();
-    net::spawn(serve::connection(Rc::clone(worker), Rc::clone(listening), stream, peer));
+    // it counts from now on: a worker that is told to quit before its task begins must wait for it
+    let guard = ConnectionGuard::new(worker);
+    net::spawn(serve::connection(guard, Rc::clone(listening), stream, peer));
 }

@@ -43,17 +43,17 @@ enum Spell {
 
 /// Serves one connection from accept to close.
 pub(super) async fn connection(
-    worker: Rc<Worker>,
+    guard: ConnectionGuard,
     listening: Rc<Listening>,
     stream: Stream,
     peer: net::Addr,
 ) {
-    let _guard = ConnectionGuard::new(&worker);
-    let Some(conn) = Box::pin(establish(&worker, listening, stream, peer)).await else { return };
+    let worker = guard.worker();
+    let Some(conn) = Box::pin(establish(worker, listening, stream, peer)).await else { return };
     let conf = conn.listening.servers.default.confs.get(&http::SERVER);
     let mut wait_ms = conf.client_header_timeout;
     loop {
-        match Box::pin(busy(&worker, &conn, wait_ms)).await {
+        match Box::pin(busy(worker, &conn, wait_ms)).await {
             Spell::Close => {
                 // a background subrequest may still hold the stream
                 if Rc::strong_count(&conn) > 1 {

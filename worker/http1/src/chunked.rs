@@ -30,9 +30,9 @@ pub const OVERHEAD_BYTES_MAX: u64 = 16 * 1024;
 /// Framing that is free for every chunk, bytes.
 const OVERHEAD_BYTES_PER_CHUNK: u64 = 16;
 /// Most bytes of all trailer lines of a body, line ends included.
-pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+pub const TRAILER_BYTES_MAX: u32 = 8 * 1024;
 /// Most trailer fields of a body.
-pub const TRAILER_FIELDS_MAX: usize = 100;
+pub const TRAILER_FIELDS_MAX: u32 = 100;
 
 /// A chunked body that is none. The connection cannot be used any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -106,10 +106,14 @@ pub struct ChunkedDecoder {
     overhead: u64,
     /// The trailer line that is not complete yet.
     trailer_line: Vec<u8>,
-    trailer_bytes: usize,
-    trailer_fields: usize,
-    trailers: Headers,
+    trailer_bytes: u32,
+    trailer_fields: u32,
+    /// Boxed: few bodies have any, and every connection has room for a decoder.
+    trailers: Option<Box<Headers>>,
 }
+
+/// The trailers of most bodies.
+static NO_TRAILERS: Headers = Headers::new();
 
 impl Default for ChunkedDecoder {
     fn default() -> Self {
@@ -129,7 +133,7 @@ impl ChunkedDecoder {
             trailer_line: Vec::new(),
             trailer_bytes: 0,
             trailer_fields: 0,
-            trailers: Headers::new(),
+            trailers: None,
         }
     }
 
@@ -140,7 +144,7 @@ impl ChunkedDecoder {
         self.trailer_line.clear();
         self.trailer_bytes = 0;
         self.trailer_fields = 0;
-        self.trailers.clear();
+        self.trailers = None;
     }
 
     /// Whether the last chunk and the trailer section have been read.
@@ -156,7 +160,7 @@ impl ChunkedDecoder {
     /// The trailer fields, complete at the end of the body. Fields that frame, route or authenticate a message are left out
     /// (RFC 9110 section 6.5.1).
     pub fn trailers(&self) -> &Headers {
-        &self.trailers
+        self.trailers.as_deref().unwrap_or(&NO_TRAILERS)
     }
 
     /// Decodes the start of `input`: up to the end of the first piece of data in it, or of the body, or all of it.
@@ -284,7 +288,8 @@ impl ChunkedDecoder {
     fn take_trailer(&mut self, input: &[u8]) -> Result<usize, ChunkedError> {
         let lf = memchr::memchr(b'\n', input);
         let taken = lf.map_or(input.len(), |lf| lf + 1);
-        self.trailer_bytes += taken;
+        // more than the limit is as good as any amount
+        self.trailer_bytes = self.trailer_bytes.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
         if self.trailer_bytes > TRAILER_BYTES_MAX {
             return Err(ChunkedError::TrailerTooBig);
         }
@@ -317,7 +322,7 @@ impl ChunkedDecoder {
         let name = &line[..field.name_len];
         let known = Known::from_name(name);
         if !known.is_some_and(is_forbidden_in_trailers) {
-            self.trailers.push_parsed(line, &field, known);
+            self.trailers.get_or_insert_default().push_parsed(line, &field, known);
         }
         Ok(())
     }
@@ -532,10 +537,10 @@ mod tests {
         let small = "1\r\nx\r\n".repeat(100_000);
         assert_eq!(decode_in(small.as_bytes(), 1000).unwrap().0.len(), 100_000);
 
-        let endless = format!("0\r\nX: {}", "a".repeat(TRAILER_BYTES_MAX));
+        let endless = format!("0\r\nX: {}", "a".repeat(TRAILER_BYTES_MAX as usize));
         assert_eq!(decode_in(endless.as_bytes(), 100), Err(ChunkedError::TrailerTooBig));
 
-        let many = format!("0\r\n{}", "X: y\r\n".repeat(TRAILER_FIELDS_MAX + 1));
+        let many = format!("0\r\n{}", "X: y\r\n".repeat(TRAILER_FIELDS_MAX as usize + 1));
         assert_eq!(decode_in(many.as_bytes(), 100), Err(ChunkedError::TrailerTooBig));
     }
 

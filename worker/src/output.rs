@@ -80,7 +80,7 @@ impl Request {
             at += rest.trailing_zeros();
             let wants_memory = self.filters_memory & (1 << at) != 0;
             if wants_memory && chain.chunks.iter().any(|chunk| matches!(chunk, Chunk::File(_))) {
-                return self.output_loaded(filters, at, chain).await;
+                return Box::pin(self.output_loaded(filters, at, chain)).await;
             }
             self.filter_at = at;
             match filters.get(at as usize).body(self, &mut chain) {

@@ -7,7 +7,7 @@ use net::Timeout;
 
 use super::h1::{COPY_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::fault::Fault;
-use crate::filter::{Chain, Chunk};
+use crate::filter::{Chain, Chunk, FilePart};
 use crate::output::read_file;
 use crate::request::Request;
 
@@ -28,21 +28,15 @@ pub(crate) async fn write_body(req: &mut Request, chain: Chain) -> Result<(), Fa
     let Chain { chunks, last, flush } = chain;
     let rate = rate(req);
     if rate > 0 && req.out.body_bytes == 0 {
-        trickle_head(req, rate).await?;
+        Box::pin(trickle_head(req, rate)).await?;
     }
     if !req.header_only {
         for chunk in chunks {
             match chunk {
-                Chunk::Memory(bytes) => write_bytes(req, bytes).await?,
-                Chunk::File(part) => {
-                    let (mut offset, end) = (part.offset, part.offset + part.len);
-                    while offset < end {
-                        let want = usize::try_from(end - offset).unwrap_or(usize::MAX).min(FILE_PIECE_BYTES);
-                        let bytes = read_file(&part.file, offset, want).await?;
-                        offset += bytes.len() as u64;
-                        write_bytes(req, bytes).await?;
-                    }
-                }
+                Chunk::Memory(bytes) if rate == 0 => write_unpaced(req, bytes).await?,
+                // boxed, as the head above: this future is part of many, and most bodies are neither paced nor files
+                Chunk::Memory(bytes) => Box::pin(write_bytes(req, bytes)).await?,
+                Chunk::File(part) => Box::pin(write_file(req, part)).await?,
             }
         }
     }
@@ -84,6 +78,32 @@ pub(crate) fn write_copied(req: &mut Request, bytes: &[u8], last: bool) -> bool 
         finish(req);
     }
     true
+}
+
+/// Writes part of a file, piece by piece.
+async fn write_file(req: &mut Request, part: FilePart) -> Result<(), Fault> {
+    let (mut offset, end) = (part.offset, part.offset + part.len);
+    while offset < end {
+        let want = usize::try_from(end - offset).unwrap_or(usize::MAX).min(FILE_PIECE_BYTES);
+        let bytes = read_file(&part.file, offset, want).await?;
+        offset += bytes.len() as u64;
+        write_bytes(req, bytes).await?;
+    }
+    Ok(())
+}
+
+/// Writes bytes without a rate limit.
+async fn write_unpaced(req: &mut Request, bytes: Bytes) -> Result<(), Fault> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    push_framed(req, bytes);
+    if req.io.h1().pending() >= QUEUE_BYTES_MAX {
+        let timeout = Timeout::ms(req.http().send_timeout);
+        req.set_nodelay();
+        req.io.h1().flush(timeout).await?;
+    }
+    Ok(())
 }
 
 async fn write_bytes(req: &mut Request, mut bytes: Bytes) -> Result<(), Fault> {

@@ -75,14 +75,18 @@ impl ProxyHandler {
     async fn order(&self, req: &mut Request) -> std::result::Result<Order<'_>, Fault> {
         let upload = self.upload(req);
         if !matches!(upload, Upload::Streamed { .. }) {
-            req.read_body().await?;
+            if req.body.is_absent() && !req.body.started() && !req.body.expect_continue {
+                req.body.progress = Progress::Kept;
+            } else {
+                Box::pin(req.read_body()).await?;
+            }
         }
         let target;
         let (upstream, host, target_uri) = match &self.to {
             Where::Fixed { upstream, host, uri } => (Rc::clone(upstream), &**host, self.target(req, uri)),
             Where::Template(pass) => {
                 let To::Template(template) = &pass.to else { unreachable!("made for templates only") };
-                target = target::evaluate(req, template).await?;
+                target = Box::pin(target::evaluate(req, template)).await?;
                 let Target { upstream, host, port, uri } = &target;
                 req.context.set(ProxyContext { host: Rc::clone(host), port: Rc::clone(port) });
                 let uri = if uri.is_empty() { self.target(req, b"") } else { Cow::Owned(uri.clone()) };

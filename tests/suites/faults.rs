@@ -261,3 +261,65 @@ fn a_client_that_leaves_is_noticed_upstream() {
     assert_eq!(gone.recv_timeout(kit::WAIT_MAX), Ok(true));
     gateway.quit();
 }
+
+/// Sends `pieces` one after the other, so many milliseconds apart, until nobody listens any more.
+fn drip(stream: &mut std::net::TcpStream, pieces: impl Iterator<Item = u8>) {
+    for byte in pieces {
+        if stream.write_all(&[byte]).is_err() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_head_that_trickles_is_a_504_in_time() {
+    let origin = Origin::script(|stream, seen| {
+        let Some(request) = read_request(stream) else { return };
+        seen.add(request);
+        let head = b"HTTP/1.1 200 OK\r\nX-Slow: ".iter().copied();
+        drip(stream, head.chain(std::iter::repeat_n(b'x', 1000)));
+    });
+    let gateway = gateway("", &[origin.addr]);
+    let start = std::time::Instant::now();
+    assert_eq!(kit::request(gateway.addr(0), GET).status, 504);
+    assert!(start.elapsed().as_secs() < 5, "the read timeout of 1 s is for the whole head");
+    gateway.quit();
+}
+
+#[test]
+fn a_request_body_that_trickles_is_a_408_in_time() {
+    let origin = ok();
+    let conf = "http { server { listen @0; client_body_timeout 500ms; client_body_min_rate 1k;
+        location / { proxy_pass http://%0; } } }";
+    let gateway = Gateway::start_with(conf, &[origin.addr], |_| {});
+    let mut client = std::net::TcpStream::connect(gateway.addr(0)).expect("the gateway listens");
+    let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n";
+    client.write_all(head).expect("a connection");
+    let start = std::time::Instant::now();
+    drip(&mut client, std::iter::repeat_n(b'x', 1000));
+    assert!(start.elapsed().as_secs() < 5, "it was cut off");
+    assert_eq!(origin.seen.all().len(), 0, "nothing was passed on");
+    gateway.quit();
+}
+
+#[test]
+fn an_early_answer_with_a_reset_behind_it_is_delivered() {
+    let origin = Origin::script(|stream, seen| {
+        let mut some = [0; 1000];
+        let Ok(count @ 1..) = std::io::Read::read(stream, &mut some) else { return };
+        seen.add(some[..count].to_vec());
+        // unread bytes make the close a reset
+        let _ = stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig");
+    });
+    for settings in ["", "proxy_request_buffering off;"] {
+        let gateway = gateway(&format!("client_max_body_size 0; {settings}"), &[origin.addr]);
+        let mut client = Client::connect(gateway.addr(0));
+        client
+            .send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n")
+            .send(vec![b'x'; 3_000_000]);
+        let answer = client.answer().expect("the early answer");
+        assert_eq!((answer.status, answer.text().as_str()), (413, "big"), "{settings}");
+        gateway.quit();
+    }
+}

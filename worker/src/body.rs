@@ -50,6 +50,10 @@ pub struct Body {
     pub expect_tested: bool,
     /// The body was thrown away.
     pub discarded: bool,
+    /// All of it is awaited before anything happens: `client_body_min_rate` counts.
+    pub(crate) awaited: bool,
+    /// When it was first waited for, ms.
+    pub(crate) waiting_since: Option<u64>,
 }
 
 /// A temporary file, removed when it is dropped unless it was made to stay.
@@ -92,6 +96,8 @@ impl Body {
             expect_continue: false,
             expect_tested: true,
             discarded: false,
+            awaited: false,
+            waiting_since: None,
         }
     }
 
@@ -169,6 +175,21 @@ impl Request {
         Ok(chunk)
     }
 
+    /// How long the next bytes of the body may take: `client_body_timeout`, and for a body that is awaited as a whole no
+    /// longer than `client_body_min_rate` allows for all of it. `None`: it is too slow already.
+    pub(crate) fn body_patience(&mut self) -> Option<net::Timeout> {
+        let conf = self.http();
+        let (timeout, rate) = (conf.client_body_timeout, conf.client_body_min_rate);
+        if !self.body.awaited || rate == 0 {
+            return Some(net::Timeout::ms(timeout));
+        }
+        let now = net::now().0;
+        let since = *self.body.waiting_since.get_or_insert(now);
+        let earned = self.body.received.saturating_mul(1000) / rate;
+        let until = since.saturating_add(timeout).saturating_add(earned);
+        (until > now).then(|| net::Timeout::ms(timeout.min(until - now)))
+    }
+
     /// Whether the next piece of the body has yet to be received.
     pub(crate) fn body_is_waited_for(&mut self) -> bool {
         let crate::io::Io::H1(h1) = &mut self.io else { return false };
@@ -225,6 +246,7 @@ impl Request {
         let location = Rc::clone(&self.location);
         let conf = location.confs.get(&http::LOCATION);
         let memory_max = conf.client_body_buffer_size as u64;
+        self.body.awaited = true;
         let mut spill = match conf.client_body_in_file_only {
             http::InFileOnly::Off => None,
             _ => Some(crate::temp::Spill::create(&conf.client_body_temp_path).await?),

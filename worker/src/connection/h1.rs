@@ -165,7 +165,6 @@ pub(crate) async fn receive_body(req: &mut Request) -> Result<Option<Bytes>, Fau
         return Ok(None);
     }
     answer_expectation(req).await?;
-    let timeout = Timeout::ms(req.http().client_body_timeout);
     let buffer_len = req.http().client_body_buffer_size.clamp(4096, 64 * 1024);
     loop {
         let h1 = req.io.h1();
@@ -196,6 +195,9 @@ pub(crate) async fn receive_body(req: &mut Request) -> Result<Option<Bytes>, Fau
             Buf::with_capacity(want)
         };
         let stream = h1.stream.clone();
+        let Some(timeout) = req.body_patience() else {
+            return Err(Fault::client(&std::io::ErrorKind::TimedOut.into()));
+        };
         let (result, buf) = stream.recv(buf, timeout).await;
         req.io.h1().inbuf = buf;
         match result {

@@ -174,6 +174,15 @@ pub(super) static DIRECTIVES: &[Directive<Builder>] = &[
         apply: |cx, node| cx.conf(&LOCATION).set.client_body_timeout.set(node.time_ms()?),
     },
     Directive {
+        name: "client_body_min_rate",
+        contexts: Contexts::HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        shape: Shape::Simple,
+        default: "100",
+        doc: "Slowest rate in bytes per second, beyond client_body_timeout, of a request body that is read as a whole; slower ones get 408. 0: no limit. Uresty's own.",
+        apply: |cx, node| cx.conf(&LOCATION).set.client_body_min_rate.set(node.offset()?),
+    },
+    Directive {
         name: "client_body_temp_path",
         contexts: Contexts::HTTP_SERVER_LOCATION,
         arity: Arity::Range(1, 4),

@@ -60,6 +60,8 @@ settings! {
         client_body_buffer_size: usize = 16 * 1024,
         /// `client_body_timeout` in ms.
         client_body_timeout: u64 = 60_000,
+        /// `client_body_min_rate` in bytes per second; 0: no limit.
+        client_body_min_rate: u64 = 100,
         /// `client_body_temp_path`.
         client_body_temp_path: Rc<TempPath> = Rc::new(TempPath { dir: PathBuf::from("client_body_temp"), levels: Vec::new() }),
         /// `client_body_in_file_only`.

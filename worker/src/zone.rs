@@ -21,6 +21,8 @@ pub enum ZoneKind {
     Sticky,
     /// `lua_shared_dict`.
     Dict,
+    /// `keys_zone` of a `proxy_cache_path`.
+    Cache,
     /// Counters of the process group (`stub_status`).
     Counters,
 }
@@ -34,6 +36,7 @@ impl ZoneKind {
             ZoneKind::Upstream => shm::PeerZone::KIND,
             ZoneKind::Sticky => shm::Sticky::KIND,
             ZoneKind::Dict => shm::Dict::KIND,
+            ZoneKind::Cache => shm::CacheIndex::KIND,
             ZoneKind::Counters => crate::counters::Counters::zone_kind(),
         }
     }
@@ -95,6 +98,7 @@ impl ZoneSpec {
             ZoneKind::Upstream => self.format_peers(zone),
             ZoneKind::Sticky => shm::Sticky::format(zone).map(drop),
             ZoneKind::Dict => shm::Dict::format(zone).map(drop),
+            ZoneKind::Cache => shm::CacheIndex::format(zone).map(drop),
             ZoneKind::Counters => Ok(()),
         }
     }

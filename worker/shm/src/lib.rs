@@ -5,6 +5,7 @@
 //! structure here can be repaired by the next one that takes its lock ([`lock::Lock`]), and whatever a process counts in a zone is
 //! kept under a slot of its own ([`slot`]) from which a successor can subtract it.
 
+pub mod cache;
 pub mod counter;
 pub mod dict;
 pub mod error;
@@ -20,6 +21,7 @@ pub mod sticky;
 pub mod table;
 pub mod zone;
 
+pub use cache::CacheIndex;
 pub use counter::{Counters, Metric};
 pub use dict::Dict;
 pub use error::{Error, Result};

@@ -1,5 +1,7 @@
 //! Black-box suites by theme.
 
+/// Responses kept on disk.
+mod cache;
 /// Configuration errors, `-t`, `-T`, the migration report.
 mod command_line;
 /// Files changed by clients: WebDAV.

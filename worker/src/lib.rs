@@ -10,6 +10,7 @@ pub mod balance;
 pub mod body;
 pub mod boot;
 pub mod build;
+pub mod cache;
 mod clock;
 pub mod config;
 pub mod connection;

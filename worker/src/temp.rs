@@ -100,6 +100,15 @@ impl Spill {
         }
     }
 
+    /// Overwrites what stands at `offset`.
+    pub async fn patch(&mut self, bytes: Bytes, offset: u64) -> Result<(), Fault> {
+        let (result, _) = self.file.file.write_at(bytes, offset).await;
+        result.map_err(|error| {
+            let path = self.file.path.display();
+            Fault::internal(format!("write() \"{path}\" failed ({})", conf::error::errno(&error)))
+        })
+    }
+
     /// Starts over: what was written is not needed any more.
     pub fn rewind(&mut self) {
         self.file.len = 0;

@@ -179,6 +179,25 @@ impl Request {
         sub
     }
 
+    /// The same request once more, for its content handler only: what it answers nobody gets.
+    pub(crate) fn clone_behind(&self) -> Box<Request> {
+        let options = SubrequestOptions {
+            args: self.args.clone(),
+            method: Some(self.method),
+            header_only: true,
+            with_body: self.body.progress == crate::body::Progress::Kept,
+            body_max: 0,
+        };
+        let mut sub = self.fork(self.uri.clone(), options, Io::None);
+        sub.origin = Origin::Background;
+        sub.location = Rc::clone(&self.location);
+        sub.unparsed_valid = self.unparsed_valid;
+        sub.valid_location = self.valid_location;
+        sub.location_valid = self.location_valid;
+        sub.captures = self.captures.clone();
+        sub
+    }
+
     /// Runs a subrequest and returns it when it is complete: its response head is in `out`, its body in
     /// [`Request::captured`]. Variables are shared: what it assigns its parent sees, as in nginx.
     pub async fn subrequest(

@@ -255,7 +255,7 @@ impl Reader {
             }
             let len = self.head_len;
             Box::pin(self.interim.pass(req, order, head, len)).await.map_err(NoAnswer::Over)?;
-            self.skip()?;
+            self.skip();
         }
         self.finish(req, head);
         Ok(())
@@ -268,7 +268,7 @@ impl Reader {
             if !head.is_interim() {
                 return Ok(());
             }
-            self.skip()?;
+            self.skip();
         }
     }
 
@@ -288,14 +288,9 @@ impl Reader {
     }
 
     /// Goes on behind an interim head.
-    fn skip(&mut self) -> Result<(), Failure> {
-        if !self.interim.count() {
-            let text = format!("upstream sent too many interim responses while {READING_HEAD}");
-            return Err(Failure::new(Conditions::INVALID_HEADER, text));
-        }
+    fn skip(&mut self) {
         self.buf.consume(self.head_len);
         self.parser.reset_after_interim();
-        Ok(())
     }
 
     /// Reads one head of any kind. May be dropped and called again: nothing is lost.

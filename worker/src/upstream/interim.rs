@@ -7,26 +7,17 @@ use crate::fault::Fault;
 use crate::log::Level;
 use crate::request::Request;
 
-/// Interim responses in front of one final response; who sends more has something else in mind.
-const INTERIM_MAX: u32 = 32;
 /// Early Hints (RFC 8297).
 const EARLY_HINTS: u16 = 103;
 
-/// Interim responses of one try.
+/// Interim responses of one try. How many there may be is the parser's to say.
 #[derive(Debug, Default)]
 pub(super) struct Interim {
-    count: u32,
     /// Bytes of those with early hints.
     hint_bytes: usize,
 }
 
 impl Interim {
-    /// Counts one more; `false`: it is one too many.
-    pub(super) fn count(&mut self) -> bool {
-        self.count += 1;
-        self.count <= INTERIM_MAX
-    }
-
     /// Passes early hints on as `early_hints` says. All else was not asked for, or is between the server and us.
     pub(super) async fn pass(
         &mut self,

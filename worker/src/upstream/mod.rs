@@ -39,7 +39,7 @@ pub use peer::Peer;
 pub use pool::Keepalive;
 pub use protocol::{Framed, Plain, Protocol};
 pub use resolve::{Resolve, ResolveError, resolver};
-pub(crate) use respond::parse_unsafe_uri;
+pub(crate) use respond::{fill as fill_head, parse_unsafe_uri, redirected};
 pub use settings::{Bind, Conditions, IgnoredHeaders, Settings};
 pub use table::{Upstream, UpstreamTable};
 pub use trace::{Trace, Try};

@@ -20,6 +20,7 @@ use super::link::{Choice, Link};
 use super::relay::{Incoming, relay};
 use super::retry::{Failure, Tries, may_refresh};
 use super::{Blame, Conditions, IgnoredHeaders, NoPeer, Order, Tried, respond, tunnel};
+use crate::cache;
 use crate::fault::{Fault, Side};
 use crate::filter::Chain;
 use crate::log::Level;
@@ -33,8 +34,10 @@ pub async fn pass(req: &mut Request, order: &Order<'_>) -> Flow {
     order.doing.set(CONNECTING);
     // who waits for a subrequest's response watches the client, and drops the subrequest
     let piped = matches!(req.io, crate::io::Io::Pipe(_));
-    let unwatched =
-        order.settings.ignore_client_abort || req.origin == Origin::Background || req.post_action || piped;
+    let settings = order.settings;
+    let kept = settings.store.is_some() || req.upstream.cache.as_ref().is_some_and(|using| using.cacheable);
+    let behind = req.origin == Origin::Background || req.post_action;
+    let unwatched = settings.ignore_client_abort || behind || piped || kept;
     let flow = if unwatched {
         server_by_server(req, order).await
     } else {
@@ -50,6 +53,10 @@ pub async fn pass(req: &mut Request, order: &Order<'_>) -> Flow {
         }
     };
     req.upstream.end();
+    if let Flow::Status(status @ (502 | 504)) = flow {
+        cache::remember_error(req, order, status);
+    }
+    req.upstream.cache = None;
     flow
 }
 
@@ -91,7 +98,10 @@ async fn server_by_server(req: &mut Request, order: &Order<'_>) -> Flow {
     loop {
         let choice = match choose(req, order, &mut tried, new_group).await {
             Ok(choice) => choice,
-            Err(flow) => return flow,
+            Err(flow) => {
+                let instead = Box::pin(cache::failed_instead(req, order, Conditions::NO_LIVE)).await;
+                return instead.unwrap_or(flow);
+            }
         };
         match try_server(req, order, choice, &tries, new_group).await {
             Ok(flow) => return flow,
@@ -103,6 +113,9 @@ async fn server_by_server(req: &mut Request, order: &Order<'_>) -> Flow {
                 set_status(req, failure.condition.status());
                 req.upstream.end();
                 if !more {
+                    if let Some(flow) = Box::pin(cache::failed_instead(req, order, failure.condition)).await {
+                        return flow;
+                    }
                     return Flow::Status(failure.condition.status());
                 }
             }
@@ -179,7 +192,8 @@ async fn try_server(
             Ok(Answer { buf, decoder, complete }) => {
                 req.upstream.answered(status);
                 let keepable = complete && keep_alive;
-                return answered(req, order, tries, Incoming { link, choice, decoder, buf, keepable }).await;
+                let incoming = Incoming { link, choice, decoder, buf, keepable, saver: None, deaf: false };
+                return answered(req, order, tries, incoming).await;
             }
             Err(NoAnswer::Over(fault)) => return Ok(over(req, &fault)),
             Err(NoAnswer::Failed(failure)) if failure.stale && may_refresh(req, order) => {
@@ -211,7 +225,9 @@ async fn answered(
 ) -> Result<Flow, Failure> {
     let head = req.upstream.head.take().unwrap_or_default();
     incoming.choice.header_ms = req.upstream.tries.last().and_then(|current| current.header_ms);
-    if let Some(condition) = Conditions::of_status(head.status)
+    cache::note_head(req, order, &head);
+    let condition = Conditions::of_status(head.status);
+    if let Some(condition) = condition
         && tries.may_skip(req, order, condition)
     {
         req.upstream.head = Some(head);
@@ -219,7 +235,16 @@ async fn answered(
         incoming.choice.done(req, if next { Blame::Next } else { Blame::Failed });
         return Err(Failure::new(condition, ""));
     }
+    if order.settings.cache.is_some()
+        && let Some(flow) = Box::pin(cache::answered_instead(req, order, head.status, condition)).await
+    {
+        set_aside(req, incoming);
+        return Ok(flow);
+    }
     let diverted = respond::divert(req, order, &head);
+    if let Some(Flow::Status(status)) = diverted {
+        cache::remember_error(req, order, status);
+    }
     if diverted.is_none() {
         respond::fill(req, order, &head);
     }
@@ -238,7 +263,7 @@ async fn answered(
 
 /// The response is not passed on: its connection can be kept only if it has no body.
 fn set_aside(req: &mut Request, incoming: Incoming) {
-    let Incoming { link, choice, mut decoder, buf, keepable } = incoming;
+    let Incoming { link, choice, mut decoder, buf, keepable, .. } = incoming;
     super::relay::log_messages(req, &decoder.messages());
     req.upstream.end();
     if keepable
@@ -258,7 +283,7 @@ async fn deliver(
     req: &mut Request,
     order: &Order<'_>,
     buffering: bool,
-    incoming: Incoming,
+    mut incoming: Incoming,
 ) -> Result<(), Fault> {
     if req.out.status == 101 {
         req.keepalive = false;
@@ -272,9 +297,19 @@ async fn deliver(
         set_aside(req, incoming);
         return Err(fault);
     }
+    if buffering && (order.settings.cache.is_some() || order.settings.store.is_some()) {
+        incoming.saver = Box::pin(cache::saver(req, order)).await;
+    }
+    if let Some(using) = &mut req.upstream.cache {
+        using.give_up();
+    }
     if req.header_only {
-        set_aside(req, incoming);
-        return req.output(Chain::end()).await;
+        if incoming.saver.is_none() {
+            set_aside(req, incoming);
+            return req.output(Chain::end()).await;
+        }
+        // the head was all the client wanted; the body is for the file
+        incoming.deaf = true;
     }
     relay(req, order, buffering, incoming).await
 }

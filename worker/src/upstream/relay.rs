@@ -21,6 +21,7 @@ use super::link::{Choice, Link};
 use super::protocol::Decoder;
 use super::spool::Spool;
 use super::{Blame, Order};
+use crate::cache::Saver;
 use crate::fault::{Fault, Kind, Side};
 use crate::filter::Chain;
 use crate::log::Level;
@@ -43,6 +44,10 @@ pub(super) struct Incoming {
     pub(super) buf: Buf,
     /// The connection may be kept when the body ends where it should.
     pub(super) keepable: bool,
+    /// Writes the body to a file.
+    pub(super) saver: Option<Saver>,
+    /// Nobody but the saver wants the body.
+    pub(super) deaf: bool,
 }
 
 /// What is left of a response when its last byte was received.
@@ -71,10 +76,15 @@ pub(super) async fn relay(
     if rest.end {
         return whole(req, order, incoming, &rest).await;
     }
+    if incoming.deaf {
+        req.output(Chain { flush: true, ..Chain::end() }).await?;
+    }
     if let Some(error) = rest.broken {
-        let mut chain = Chain::more(std::mem::take(&mut incoming.buf).freeze());
-        chain.flush = true;
-        req.output(chain).await?;
+        if !incoming.deaf {
+            let mut chain = Chain::more(std::mem::take(&mut incoming.buf).freeze());
+            chain.flush = true;
+            req.output(chain).await?;
+        }
         return Err(invalid(req, &mut incoming, &error));
     }
     // boxed: most responses end above, and their futures are to stay small
@@ -105,7 +115,18 @@ async fn whole(
     log_messages(req, &incoming.decoder.messages());
     take_trailers(req, order, incoming.decoder.trailers());
     let buf = std::mem::take(&mut incoming.buf);
+    if incoming.saver.is_some() {
+        Box::pin(async {
+            Saver::add(&mut incoming.saver, Bytes::copy_from_slice(&buf)).await;
+            Saver::complete(incoming.saver.take()).await;
+        })
+        .await;
+    }
     let keep = incoming.keepable && rest.extra == 0 && incoming.decoder.is_reusable();
+    if incoming.deaf {
+        finish(req, incoming, keep, buf);
+        return req.output(Chain::end()).await;
+    }
     if req.output_copied(&buf, true) {
         finish(req, incoming, keep, buf);
         return Ok(());
@@ -211,7 +232,7 @@ async fn receive(
 
 /// Receives and sends in turns, sending each piece at once.
 async fn unbuffered(req: &mut Request, order: &Order<'_>, incoming: Incoming) -> Result<(), Fault> {
-    let Incoming { link, choice, mut decoder, buf, keepable } = incoming;
+    let Incoming { link, choice, mut decoder, buf, keepable, .. } = incoming;
     req.limit_rate = Some(0);
     let timeout = Timeout::ms(order.settings.read_timeout);
     let mut length = buf.len() as u64;
@@ -262,6 +283,8 @@ async fn buffered(req: &mut Request, order: &Order<'_>, incoming: Incoming) -> R
     let spilled = Cell::new(false);
     let length = Cell::new(incoming.buf.len() as u64);
     let draining = req.worker.is_draining();
+    let saved = incoming.saver.is_some();
+    let mut deaf = incoming.deaf.then_some(Ok(()));
     let start = (net::now().0, req.upstream.received());
     let filling = async {
         let pace = Pace { rate, start_ms: start.0, received: incoming.buf.len() as u64 };
@@ -298,12 +321,20 @@ async fn buffered(req: &mut Request, order: &Order<'_>, incoming: Incoming) -> R
                 req.upstream.end();
                 end.choice.done(req, Blame::None);
             }
-            req.output(chain).await?;
+            if deaf.is_none()
+                && let Err(fault) = req.output(chain).await
+            {
+                // a client that is gone does not keep others from what is being saved
+                match saved {
+                    true => deaf = Some(Err(fault)),
+                    false => return Err(fault),
+                }
+            }
             if last {
                 break;
             }
         }
-        Ok(())
+        deaf.unwrap_or(Ok(()))
     };
     let (filled, sent) = side_by_side(&spool, pin!(filling), pin!(sending)).await;
     req.upstream.end();
@@ -407,10 +438,14 @@ async fn fill(
     read_timeout: u64,
     draining: bool,
 ) -> Result<Ended, Fault> {
-    let Incoming { link, choice, mut decoder, buf, keepable } = incoming;
+    let Incoming { link, choice, mut decoder, buf, keepable, mut saver, .. } = incoming;
     let timeout = Timeout::ms(read_timeout);
     let spool = into.spool;
-    into.push(buf.freeze()).await?;
+    let first = buf.freeze();
+    if saver.is_some() {
+        Box::pin(Saver::add(&mut saver, first.clone())).await;
+    }
+    into.push(first).await?;
     loop {
         patience(spool).await;
         spool.until(Spool::has_room).await;
@@ -418,11 +453,18 @@ async fn fill(
         let room = if pace.rate > 0 { Buf::with_capacity(ROOM_MIN) } else { room(&decoder) };
         let (buf, rest, count) = receive(&link.stream, &mut decoder, room, timeout).await?;
         into.length.set(into.length.get() + buf.len() as u64);
-        into.push(buf.freeze()).await?;
+        let piece = buf.freeze();
+        if saver.is_some() {
+            Box::pin(Saver::add(&mut saver, piece.clone())).await;
+        }
+        into.push(piece).await?;
         if let Some(error) = rest.broken {
             return Err(bad_framing(&error));
         }
         if rest.end {
+            if saver.is_some() {
+                Box::pin(Saver::complete(saver)).await;
+            }
             let trailers = decoder.trailers().filter(|trailers| !trailers.is_empty()).cloned();
             let keep = keepable && rest.extra == 0 && decoder.is_reusable() && !draining && count > 0;
             release(link, &choice, keep, Buf::new());

@@ -20,6 +20,11 @@ pub(super) fn divert(req: &mut Request, order: &Order<'_>, head: &ResponseHead) 
         }
         return Some(Flow::Status(head.status));
     }
+    redirected(req, order, head)
+}
+
+/// The same for a response that is served whatever its status is.
+pub(crate) fn redirected(req: &mut Request, order: &Order<'_>, head: &ResponseHead) -> Option<Flow> {
     take_limit_rate(req, order, head);
     if order.settings.ignore.contains(IgnoredHeaders::X_ACCEL_REDIRECT) {
         return None;
@@ -89,7 +94,7 @@ pub(crate) fn parse_unsafe_uri(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 /// Fills our response head from the upstream's.
-pub(super) fn fill(req: &mut Request, order: &Order<'_>, head: &ResponseHead) {
+pub(crate) fn fill(req: &mut Request, order: &Order<'_>, head: &ResponseHead) {
     let settings = order.settings;
     req.out.status = head.status;
     // what we would write ourselves is not kept
@@ -123,6 +128,23 @@ pub(super) fn fill(req: &mut Request, order: &Order<'_>, head: &ResponseHead) {
     }
     take_charset(req, order, head);
     copy_fields(req, order, head);
+    fill_for_cache(req, order, head);
+}
+
+/// What comes from a cache, or goes into one as a whole, is ours to serve in part, or not at all to who has it.
+fn fill_for_cache(req: &mut Request, order: &Order<'_>, head: &ResponseHead) {
+    let Some(using) = &req.upstream.cache else { return };
+    if !using.cacheable && !using.serving {
+        return;
+    }
+    req.out.from_upstream = false;
+    if crate::cache::offers_ranges(head) && !order.settings.force_ranges {
+        req.out.allow_ranges = true;
+        req.out.single_range = !using.serving;
+        req.out.headers.remove_known(Known::AcceptRanges);
+    }
+    // a file is there as a whole
+    req.out.single_range &= !using.serving;
 }
 
 fn with_crlf(line: &[u8]) -> smallvec::SmallVec<[u8; 64]> {

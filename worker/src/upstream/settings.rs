@@ -44,6 +44,10 @@ pub struct Settings {
     pub ignore: IgnoredHeaders,
     /// Response fields that are not passed on: the defaults, `*_hide_header`, less `*_pass_header`.
     pub hidden: NameSet,
+    /// `*_cache`; `None`: responses are not cached.
+    pub cache: Option<crate::cache::Plan>,
+    /// `*_store`; `None`: `off`.
+    pub store: Option<crate::cache::Store>,
     /// `*_limit_rate` in bytes per second.
     pub limit_rate: Rc<Template>,
     /// `*_bind`.

@@ -41,6 +41,10 @@ pub struct Trace {
     pub head: Option<Box<ResponseHead>>,
     /// Trailer fields of the last response.
     pub trailers: Headers,
+    /// What the cache has to do with the request; while it is being passed on.
+    pub(crate) cache: Option<Box<crate::cache::Use>>,
+    /// `$upstream_cache_status`.
+    pub(crate) cache_status: Option<crate::cache::Status>,
     /// The request head as it is sent, kept for further tries.
     pub(crate) request: Vec<u8>,
     /// The try under way.
@@ -64,6 +68,12 @@ impl Trace {
     /// The head of the last response.
     pub fn response(&self) -> Option<&ResponseHead> {
         self.head.as_deref().filter(|head| head.status != 0)
+    }
+
+    /// What has grown old in the cache and may still be good.
+    pub(crate) fn revalidated(&self) -> Option<&crate::cache::Use> {
+        let expired = self.cache_status == Some(crate::cache::Status::Expired);
+        self.cache.as_deref().filter(|using| expired && using.revalidate)
     }
 
     /// Begins a try at `addr`.
@@ -123,6 +133,8 @@ impl Trace {
         self.request.clear();
         self.trailers.clear();
         self.live = None;
+        self.cache = None;
+        self.cache_status = None;
         if let Some(head) = &mut self.head {
             head.clear();
         }

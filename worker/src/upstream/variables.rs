@@ -37,6 +37,30 @@ pub static VARIABLES: &[Variable] = &[
     Variable::new("upstream_bytes_sent", "Bytes sent to servers.", |req, _, out| {
         per_try(req, out, |current, out| number(Some(current.bytes_sent), out))
     }),
+    Variable::new("upstream_cache_status", "What the cache had to say.", |req, _, out| {
+        req.upstream.cache_status.is_some_and(|status| {
+            out.extend_from_slice(status.name().as_bytes());
+            true
+        })
+    }),
+    Variable::new(
+        "upstream_cache_last_modified",
+        "Time of the last change of what is being revalidated.",
+        |req, _, out| {
+            let time = req.upstream.revalidated().and_then(crate::cache::Use::last_modified);
+            time.is_some_and(|time| {
+                out.extend_from_slice(&http1::http_time(time));
+                true
+            })
+        },
+    ),
+    Variable::new("upstream_cache_etag", "Entity tag of what is being revalidated.", |req, _, out| {
+        let etag = req.upstream.revalidated().and_then(crate::cache::Use::etag);
+        etag.is_some_and(|etag| {
+            out.extend_from_slice(etag);
+            true
+        })
+    }),
     Variable::prefix("upstream_http_", "A field of the last response head.", |req, name, out| {
         req.upstream.response().is_some_and(|head| join(&head.headers, name, out))
     }),

@@ -185,6 +185,8 @@ impl PassConf {
             tries_timeout: self.next_upstream_timeout,
             ignore: self.ignore_headers,
             hidden,
+            cache: None,
+            store: None,
             limit_rate: Rc::clone(&self.limit_rate),
             bind: self.bind.clone(),
             socket: net::ConnectOptions {

@@ -5,11 +5,14 @@ use std::rc::Rc;
 use conf::{Error, Result};
 use http1::Version;
 
+use super::cache::{Caches, Named, Stored};
 use super::cookie::CookieFlags;
 use super::head::SetHeader;
 use super::rule::Rule;
 use super::target::Pass;
 use crate::build::{Conf, LevelKind, MergeCx};
+use crate::cache::{Plan, Store, Valid, Which};
+use crate::predicates::Predicates;
 use crate::script::Template;
 use crate::settings;
 use crate::temp::TempPath;
@@ -110,6 +113,40 @@ settings! {
         cookie_paths: Rc<[Rule]> = Rc::from([]),
         /// `proxy_cookie_flags`.
         cookie_flags: Rc<[CookieFlags]> = Rc::from([]),
+        /// `proxy_store`.
+        store: Stored = Stored::Off,
+        /// `proxy_store_access`.
+        store_access: u32 = 0o600,
+        /// `proxy_cache`.
+        cache: Named = Named::Off,
+        /// `proxy_cache_key`; `None`: where requests are passed to.
+        cache_key: Option<Rc<Template>> = None,
+        /// `proxy_cache_bypass`.
+        cache_bypass: Predicates = Predicates::default(),
+        /// `proxy_no_cache`.
+        no_cache: Predicates = Predicates::default(),
+        /// `proxy_cache_valid`.
+        cache_valid: Rc<[Valid]> = Rc::from([]),
+        /// `proxy_cache_min_uses`.
+        cache_min_uses: u64 = 1,
+        /// `proxy_cache_max_range_offset` in bytes; `None`: no limit.
+        cache_max_range_offset: Option<u64> = None,
+        /// `proxy_cache_use_stale`.
+        cache_use_stale: Conditions = Conditions::OFF,
+        /// `proxy_cache_methods` has POST.
+        cache_post: bool = false,
+        /// `proxy_cache_lock`.
+        cache_lock: bool = false,
+        /// `proxy_cache_lock_timeout` in ms.
+        cache_lock_timeout: u64 = 5_000,
+        /// `proxy_cache_lock_age` in ms.
+        cache_lock_age: u64 = 5_000,
+        /// `proxy_cache_revalidate`.
+        cache_revalidate: bool = false,
+        /// `proxy_cache_convert_head`.
+        cache_convert_head: bool = true,
+        /// `proxy_cache_background_update`.
+        cache_background_update: bool = false,
         /// `proxy_headers_hash_max_size`: hash tables size themselves.
         headers_hash_max_size: u64 = 512,
         /// `proxy_headers_hash_bucket_size`: hash tables size themselves.
@@ -183,6 +220,46 @@ impl ProxyConf {
         Ok(())
     }
 
+    /// `proxy_cache` and what belongs to it.
+    fn cache_plan(&self, caches: &Caches) -> Result<Option<Plan>> {
+        let which = match &self.cache {
+            Named::Off => return Ok(None),
+            Named::Name(name) => {
+                let unknown = || Error::new(format!("\"proxy_cache\" zone \"{name}\" is unknown"));
+                let found = caches.0.iter().find(|cache| cache.name() == &**name);
+                Which::Fixed(Rc::clone(found.ok_or_else(unknown)?))
+            }
+            Named::Template(template) => Which::Named(Rc::clone(template), Rc::clone(&caches.0)),
+        };
+        let off = self.cache_use_stale.contains(Conditions::OFF);
+        Ok(Some(Plan {
+            which,
+            key: self.cache_key.clone(),
+            post: self.cache_post,
+            bypass: self.cache_bypass.clone(),
+            no_cache: self.no_cache.clone(),
+            valid: Rc::clone(&self.cache_valid),
+            min_uses: self.cache_min_uses,
+            range_offset_max: self.cache_max_range_offset,
+            use_stale: if off { Conditions::default() } else { self.cache_use_stale },
+            lock: self.cache_lock,
+            lock_timeout: self.cache_lock_timeout,
+            lock_age: self.cache_lock_age,
+            revalidate: self.cache_revalidate,
+            convert_head: self.cache_convert_head,
+            background_update: self.cache_background_update,
+        }))
+    }
+
+    fn store_plan(&self) -> Option<Store> {
+        let path = match &self.store {
+            Stored::Off => return None,
+            Stored::Root => None,
+            Stored::Path(template) => Some(Rc::clone(template)),
+        };
+        Some(Store { path, access: self.store_access })
+    }
+
     /// The settings as the upstream part of the engine wants them.
     pub(crate) fn compile(&self) -> Settings {
         let mut hidden = NameSet::new(HIDDEN);
@@ -210,6 +287,8 @@ impl ProxyConf {
             tries_timeout: self.next_upstream_timeout,
             ignore: self.ignore_headers,
             hidden,
+            cache: None,
+            store: None,
             limit_rate: Rc::clone(&self.limit_rate),
             bind: self.bind.clone(),
             socket: net::ConnectOptions {
@@ -221,5 +300,10 @@ impl ProxyConf {
                 ..net::ConnectOptions::default()
             },
         }
+    }
+
+    /// The same with what becomes of responses besides.
+    pub(super) fn compile_with(&self, caches: &Caches) -> Result<Settings> {
+        Ok(Settings { cache: self.cache_plan(caches)?, store: self.store_plan(), ..self.compile() })
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use conf::Result;
 use http1::{Escape, Framing};
 
+use super::cache::Caches;
 use super::conf::{ProxyConf, Redirects};
 use super::cookie::CookieRules;
 use super::head::{HeadParts, HeadPlan};
@@ -16,6 +17,7 @@ use super::target::{self, HTTP, Pass, Target, To};
 use super::variables::ProxyContext;
 use crate::body::Progress;
 use crate::build::Builder;
+use crate::cache;
 use crate::fault::Fault;
 use crate::phase::{Flow, Handler, Step};
 use crate::request::{Origin, Request};
@@ -42,8 +44,21 @@ enum Where {
     Template(Rc<Pass>),
 }
 
+/// Why a request is not passed on.
+enum Stop {
+    Fault(Fault),
+    /// It was answered, or is to be answered otherwise.
+    Flow(Flow),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 impl ProxyHandler {
-    pub(super) fn new(cx: &mut Builder, conf: &ProxyConf, pass: &Rc<Pass>) -> Result<Self> {
+    pub(super) fn new(cx: &mut Builder, conf: &ProxyConf, caches: &Caches, pass: &Rc<Pass>) -> Result<Self> {
         let to = match &pass.to {
             To::Fixed(url) => {
                 let upstream = cx.upstreams.for_url(&pass.span, url)?;
@@ -53,7 +68,7 @@ impl ProxyHandler {
             To::Template(_) => Where::Template(Rc::clone(pass)),
         };
         Ok(Self {
-            settings: conf.compile(),
+            settings: conf.compile_with(caches)?,
             plan: HeadPlan::new(conf),
             to,
             location: pass.location.clone(),
@@ -67,12 +82,13 @@ impl ProxyHandler {
     async fn pass(&self, req: &mut Request) -> Flow {
         match self.order(req).await {
             Ok(order) => upstream::pass(req, &order).await,
-            Err(fault) => req.fail(&fault),
+            Err(Stop::Fault(fault)) => req.fail(&fault),
+            Err(Stop::Flow(flow)) => flow,
         }
     }
 
-    /// Reads the body if it is to be read before, and builds the request head.
-    async fn order(&self, req: &mut Request) -> std::result::Result<Order<'_>, Fault> {
+    /// Reads the body if it is to be read before, asks the cache, and builds the request head.
+    async fn order(&self, req: &mut Request) -> std::result::Result<Order<'_>, Stop> {
         let upload = self.upload(req);
         if !matches!(upload, Upload::Streamed { .. }) {
             if req.body.is_absent() && !req.body.started() && !req.body.expect_continue {
@@ -94,19 +110,42 @@ impl ProxyHandler {
             }
         };
         let target_uri = target_uri.into_owned();
-        self.build(req, upstream, host, &target_uri, upload)
+        let mut order = Order {
+            settings: &self.settings,
+            upstream,
+            rewrite: &self.rewrites,
+            upload,
+            protocol: None,
+            idempotent: false,
+            head_only: false,
+            upgrade: false,
+            scheme: HTTP,
+            target: 0..0,
+            watching: Cell::new(true),
+            doing: Cell::new(""),
+        };
+        req.upstream.cache_status = None;
+        if let Some(plan) = &self.settings.cache {
+            let default_key = [HTTP.as_bytes(), host, &target_uri].concat();
+            match Box::pin(cache::lookup(req, plan, default_key)).await? {
+                cache::Found::Pass => {}
+                cache::Found::Serve => return Err(Stop::Flow(Box::pin(cache::serve(req, &order)).await)),
+                cache::Found::Answer(flow) => return Err(Stop::Flow(flow)),
+            }
+        }
+        self.build(req, &mut order, host, &target_uri)?;
+        Ok(order)
     }
 
     fn build(
         &self,
         req: &mut Request,
-        upstream: Rc<Upstream>,
+        order: &mut Order<'_>,
         host: &[u8],
         target: &[u8],
-        upload: Upload,
-    ) -> std::result::Result<Order<'_>, Fault> {
+    ) -> std::result::Result<(), Fault> {
         let body = self.set_body.as_ref().map(|template| template.eval(req));
-        let length = match (&body, upload) {
+        let length = match (&body, order.upload) {
             (Some(body), _) => Some(body.len() as u64),
             (None, Upload::Kept) => Some(req.body.len()),
             (None, Upload::Streamed { .. }) => req.body.declared,
@@ -115,29 +154,22 @@ impl ProxyHandler {
                 (req.body.is_absent() && req.headers.contains_known(http1::Known::ContentLength)).then_some(0)
             }
         };
+        let cached = req.upstream.cache.as_ref().is_some_and(|using| using.cacheable);
+        let as_get = cached && self.settings.cache.as_ref().is_some_and(|plan| plan.convert_head);
         let mut head = std::mem::take(&mut req.upstream.request);
-        let parts = HeadParts { host, target, upload, length };
+        let parts = HeadParts { host, target, upload: order.upload, length, cached, as_get };
         let built = self.plan.build(req, &parts, &mut head);
         if let Some(body) = body {
             head.extend_from_slice(&body);
         }
         req.upstream.request = head;
         let built = built?;
-        Ok(Order {
-            settings: &self.settings,
-            upstream,
-            rewrite: &self.rewrites,
-            upload,
-            protocol: None,
-            idempotent: built.idempotent,
-            head_only: built.head_only,
-            // a subrequest has no connection that could become a tunnel
-            upgrade: built.upgrade && req.is_main() && req.headers.contains_known(http1::Known::Upgrade),
-            scheme: HTTP,
-            target: built.target,
-            watching: Cell::new(true),
-            doing: Cell::new(""),
-        })
+        order.idempotent = built.idempotent;
+        order.head_only = built.head_only;
+        // a subrequest has no connection that could become a tunnel
+        order.upgrade = built.upgrade && req.is_main() && req.headers.contains_known(http1::Known::Upgrade);
+        order.target = built.target;
+        Ok(())
     }
 
     /// How the body goes along.

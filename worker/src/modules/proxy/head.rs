@@ -54,6 +54,8 @@ pub(super) struct HeadPlan {
     fields: Box<[Field]>,
     /// Client fields that are left out.
     replaced: NameSet,
+    /// The same where the response goes to a cache.
+    replaced_cached: NameSet,
     pass_fields: bool,
 }
 
@@ -73,6 +75,10 @@ pub(super) struct HeadParts<'a> {
     pub(super) upload: Upload,
     /// Length of the body that is sent, if it is known.
     pub(super) length: Option<u64>,
+    /// The response goes to a cache: it is asked for as a whole, and on conditions of the cache's own.
+    pub(super) cached: bool,
+    /// HEAD is passed on as GET.
+    pub(super) as_get: bool,
 }
 
 /// What was built.
@@ -98,12 +104,15 @@ impl HeadPlan {
                 _ => push_field(&mut fields, header),
             }
         }
+        let mut replaced_cached = replaced.clone();
+        OF_CACHE.iter().for_each(|known| replaced_cached.insert(known.name().as_bytes()));
         Self {
             version: conf.http_version,
             method: conf.method.clone(),
             host,
             fields: fields.into(),
             replaced,
+            replaced_cached,
             pass_fields: conf.pass_request_headers,
         }
     }
@@ -121,7 +130,7 @@ impl HeadPlan {
         out: &mut Vec<u8>,
     ) -> std::result::Result<Built, Fault> {
         out.clear();
-        self.method(req, out)?;
+        self.method(req, parts.as_get, out)?;
         let head_only = out.eq_ignore_ascii_case(b"HEAD");
         let idempotent = http1::Method::from_bytes(out).is_idempotent() && req.method.is_idempotent();
         out.push(b' ');
@@ -135,15 +144,23 @@ impl HeadPlan {
         self.host(req, parts.host, out);
         push_framing(out, parts);
         let upgrade = self.fields(req, out);
+        if parts.cached {
+            self.conditions(req, out);
+        }
         if self.pass_fields {
-            self.client_fields(req, out);
+            let replaced = if parts.cached { &self.replaced_cached } else { &self.replaced };
+            client_fields(req, replaced, out);
         }
         out.extend_from_slice(b"\r\n");
         Ok(Built { target, head_only, idempotent, upgrade })
     }
 
-    fn method(&self, req: &mut Request, out: &mut Vec<u8>) -> std::result::Result<(), Fault> {
+    fn method(&self, req: &mut Request, as_get: bool, out: &mut Vec<u8>) -> std::result::Result<(), Fault> {
         let Some(method) = &self.method else {
+            if as_get && req.method == http1::Method::Head {
+                out.extend_from_slice(b"GET");
+                return Ok(());
+            }
             out.extend_from_slice(req.method_name());
             return Ok(());
         };
@@ -201,20 +218,49 @@ impl HeadPlan {
         upgrade
     }
 
-    /// The client's fields but those that are replaced, and those `Connection` declares to be for us only.
-    fn client_fields(&self, req: &Request, out: &mut Vec<u8>) {
-        let headers = &req.headers;
-        let named = |option: &[u8]| {
-            !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive")
-        };
-        if headers.contains_known(Known::Connection) && connection_options(headers).any(named) {
-            headers.write_where(out, |known, name, _| {
-                !self.replaced.contains(known, name)
-                    && !connection_options(headers).any(|option| option.eq_ignore_ascii_case(name))
-            });
-        } else {
-            headers.write_where(out, |known, name, _| !self.replaced.contains(known, name));
+    /// Asks whether what has grown old in the cache is still good.
+    fn conditions(&self, req: &Request, out: &mut Vec<u8>) {
+        let Some(using) = req.upstream.revalidated() else { return };
+        let is_free = |known: Known| !self.replaced.contains(Some(known), known.name().as_bytes());
+        if let Some(time) = using.last_modified()
+            && is_free(Known::IfModifiedSince)
+        {
+            out.extend_from_slice(b"If-Modified-Since: ");
+            out.extend_from_slice(&http1::http_time(time));
+            out.extend_from_slice(b"\r\n");
         }
+        if let Some(etag) = using.etag()
+            && is_free(Known::IfNoneMatch)
+        {
+            out.extend_from_slice(b"If-None-Match: ");
+            out.extend_from_slice(etag);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// Conditions and ranges of a client, which are not for a server whose response goes to a cache.
+const OF_CACHE: [Known; 6] = [
+    Known::IfModifiedSince,
+    Known::IfUnmodifiedSince,
+    Known::IfNoneMatch,
+    Known::IfMatch,
+    Known::Range,
+    Known::IfRange,
+];
+
+/// The client's fields but those that are replaced, and those `Connection` declares to be for us only.
+fn client_fields(req: &Request, replaced: &NameSet, out: &mut Vec<u8>) {
+    let headers = &req.headers;
+    let named =
+        |option: &[u8]| !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive");
+    if headers.contains_known(Known::Connection) && connection_options(headers).any(named) {
+        headers.write_where(out, |known, name, _| {
+            !replaced.contains(known, name)
+                && !connection_options(headers).any(|option| option.eq_ignore_ascii_case(name))
+        });
+    } else {
+        headers.write_where(out, |known, name, _| !replaced.contains(known, name));
     }
 }
 

@@ -4,6 +4,7 @@
 //! ([`head`]), how responses are changed ([`redirect`], [`cookie`]). The work of a request is [`crate::upstream`]'s.
 
 mod arguments;
+mod cache;
 mod conf;
 mod cookie;
 mod directives;
@@ -24,6 +25,7 @@ pub(super) use self::target::find as find_upstream;
 use crate::build::{Builder, Slot};
 use crate::module::{Attach, Module};
 use crate::variables::Variable;
+use crate::worker::Worker;
 
 /// The module.
 pub const MODULE: Proxy = Proxy;
@@ -49,16 +51,24 @@ impl Module for Proxy {
 
     fn register(&self, cx: &mut Builder) {
         cx.register(&CONF);
+        cx.register(&cache::CACHES);
     }
 
     fn attach(&self, cx: &mut Attach<'_>) -> Result<()> {
         if cx.is_location() {
             let conf = cx.confs.share(&CONF);
             if let Some(pass) = &conf.pass {
-                let handler = handler::ProxyHandler::new(cx.builder, &conf, pass)?;
+                let caches = cx.confs.share(&cache::CACHES);
+                let handler = handler::ProxyHandler::new(cx.builder, &conf, &caches, pass)?;
                 cx.content(Rc::new(handler));
             }
         }
         Ok(())
+    }
+
+    /// Looks after the caches' directories.
+    fn start(&self, worker: &Rc<Worker>) {
+        let Some(http) = &worker.config.http else { return };
+        http.get(&cache::CACHES).0.iter().for_each(|cache| crate::cache::start(worker, cache));
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     syntax,
 };
 
+mod assembled;
 mod head;
 mod room;
 

@@ -23,6 +23,8 @@ impl Version {
     pub const HTTP_10: Version = Version { major: 1, minor: 0 };
     /// HTTP/1.1
     pub const HTTP_11: Version = Version { major: 1, minor: 1 };
+    /// HTTP/2, whose heads come without a line ([`crate::RequestHead::assemble`]).
+    pub const HTTP_20: Version = Version { major: 2, minor: 0 };
 }
 
 /// Which of the four forms of RFC 9112 section 3.2 the target has.

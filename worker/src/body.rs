@@ -192,7 +192,11 @@ impl Request {
 
     /// Whether the next piece of the body has yet to be received.
     pub(crate) fn body_is_waited_for(&mut self) -> bool {
-        let crate::io::Io::H1(h1) = &mut self.io else { return false };
+        let h1 = match &mut self.io {
+            crate::io::Io::H1(h1) => h1,
+            crate::io::Io::H2(h2) => return !h2.has_body(),
+            _ => return false,
+        };
         if h1.decoder.left().is_none() {
             // what is here may be framing only
             while !h1.inbuf.is_empty() && !h1.decoder.is_end() {
@@ -211,7 +215,11 @@ impl Request {
 
     /// Whether all of a body that was not asked for yet has been received.
     pub(crate) fn body_is_here(&self) -> bool {
-        let crate::io::Io::H1(h1) = &self.io else { return true };
+        let h1 = match &self.io {
+            crate::io::Io::H1(h1) => h1,
+            crate::io::Io::H2(h2) => return h2.has_ended(self.http().client_body_buffer_size),
+            _ => return true,
+        };
         if let Some(left) = h1.decoder.left() {
             return left <= h1.inbuf.len() as u64;
         }

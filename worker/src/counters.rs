@@ -46,6 +46,17 @@ impl Counters {
         self.mine.add(Status::Requests, 1);
     }
 
+    /// Counts a connection that was ended for what its client did.
+    pub(crate) fn abuse(&self, abuse: http2::Abuse) {
+        let status = match abuse {
+            http2::Abuse::RapidReset => Status::RapidReset,
+            http2::Abuse::MadeYouReset => Status::MadeYouReset,
+            http2::Abuse::Continuation => Status::Continuation,
+            http2::Abuse::Control => Status::ControlFrames,
+        };
+        self.mine.add(status, 1);
+    }
+
     /// Counts a connection as being in `status` until that changes or the guard is dropped.
     pub(crate) fn stage(&self, status: Status) -> Stage<'_> {
         self.mine.add(status, 1);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http1::{Headers, Version};
 
-use crate::connection::H1;
+use crate::connection::{H1, H2, h2};
 use crate::fault::Fault;
 use crate::filter::Chain;
 use crate::request::{Capture, PipeIn, Request};
@@ -16,6 +16,8 @@ const LOG_AFTER_BYTES: usize = 64 * 1024;
 pub enum Io {
     /// A client's HTTP/1 connection.
     H1(Box<H1>),
+    /// A stream of a client's HTTP/2 connection.
+    H2(Box<H2>),
     /// Memory: a subrequest whose response its parent uses.
     Memory(Capture),
     /// Its parent's response, piece by piece: a subrequest.
@@ -29,11 +31,13 @@ impl Io {
     /// The client's HTTP/1 connection.
     ///
     /// # Panics
-    /// On a subrequest: callers serve client requests only.
+    /// On anything else: callers serve requests of HTTP/1 only.
     pub fn h1(&mut self) -> &mut H1 {
         match self {
             Io::H1(h1) => h1,
-            Io::Memory(_) | Io::Pipe(_) | Io::None => panic!("a subrequest has no connection of its own"),
+            Io::H2(_) | Io::Memory(_) | Io::Pipe(_) | Io::None => {
+                panic!("the request is not on a connection of its own")
+            }
         }
     }
 
@@ -41,6 +45,7 @@ impl Io {
     pub fn abort(&mut self) {
         match self {
             Io::H1(h1) => h1.abort(),
+            Io::H2(h2) => h2.abort(),
             Io::Memory(capture) => capture.truncated = true,
             Io::Pipe(pipe) => pipe.abort(),
             Io::None => {}
@@ -51,6 +56,7 @@ impl Io {
     pub fn is_aborted(&self) -> bool {
         match self {
             Io::H1(h1) => h1.aborted,
+            Io::H2(h2) => h2.aborted,
             Io::Memory(capture) => capture.truncated,
             Io::Pipe(pipe) => pipe.is_aborted(),
             Io::None => false,
@@ -67,6 +73,7 @@ impl Request {
         match &mut self.io {
             Io::H1(_) => crate::connection::write_head(self),
             Io::Pipe(pipe) => pipe.head(&self.out),
+            Io::H2(_) => h2::write_head(self),
             Io::Memory(_) | Io::None => {}
         }
     }
@@ -78,6 +85,7 @@ impl Request {
         }
         match &mut self.io {
             Io::H1(_) => crate::connection::write_body(self, chain).await,
+            Io::H2(_) => h2::write_body(self, chain).await,
             Io::Memory(_) => crate::request::capture_body(self, chain).await,
             Io::Pipe(_) => crate::request::push_piece(self, chain).await,
             Io::None => Ok(()),
@@ -90,7 +98,14 @@ impl Request {
             return Ok(());
         }
         let timeout = net::Timeout::ms(self.http().send_timeout);
-        let Io::H1(h1) = &mut self.io else { return Ok(()) };
+        let h1 = match &mut self.io {
+            Io::H1(h1) => h1,
+            Io::H2(stream) => {
+                stream.send_interim(103, fields);
+                return Ok(());
+            }
+            Io::Memory(_) | Io::Pipe(_) | Io::None => return Ok(()),
+        };
         let mut head = b"HTTP/1.1 103 Early Hints\r\n".to_vec();
         fields.write_where(&mut head, |_, _, _| true);
         head.extend_from_slice(b"\r\n");
@@ -124,6 +139,14 @@ impl Request {
     /// Sends what is left of a large response, so that the log tells how long that took. Small ones leave with the
     /// connection's next turn: no client is too slow for the kernel's own buffer.
     pub(crate) async fn send_before_log(&mut self) {
+        if let Io::H2(stream) = &self.io {
+            if !stream.aborted
+                && let Err(fault) = h2::wait_until_sent(self).await
+            {
+                self.log(crate::log::Level::Info, format_args!("{fault}"));
+            }
+            return;
+        }
         let timeout = net::Timeout::ms(self.http().send_timeout);
         if let Io::H1(h1) = &mut self.io
             && !h1.aborted
@@ -156,6 +179,7 @@ impl Request {
     pub(crate) fn write_copied(&mut self, bytes: &[u8], last: bool) -> bool {
         match &mut self.io {
             Io::H1(_) => crate::connection::write_copied(self, bytes, last),
+            Io::H2(_) => h2::write_small(self, bytes, last),
             Io::Memory(_) | Io::Pipe(_) | Io::None => false,
         }
     }
@@ -164,6 +188,7 @@ impl Request {
     pub(crate) async fn answer_expectation(&mut self) -> Result<(), Fault> {
         match &mut self.io {
             Io::H1(_) => crate::connection::answer_expectation(self).await,
+            Io::H2(_) => h2::answer_expectation(self),
             Io::Memory(_) | Io::Pipe(_) | Io::None => Ok(()),
         }
     }
@@ -172,6 +197,7 @@ impl Request {
     pub(crate) async fn receive_body(&mut self) -> Result<Option<Bytes>, Fault> {
         match &mut self.io {
             Io::H1(_) => crate::connection::receive_body(self).await,
+            Io::H2(_) => h2::receive_body(self).await,
             Io::Memory(_) | Io::Pipe(_) | Io::None => Ok(None),
         }
     }

@@ -107,6 +107,7 @@ impl Worker {
                 req.conn = Rc::clone(conn);
                 req.location = Rc::clone(&conn.listening.servers.default.root);
                 req.server = Rc::clone(&conn.listening.servers.default);
+                req.watch = crate::request::watch_of(&io);
                 req.io = io;
                 req
             }
@@ -117,6 +118,7 @@ impl Worker {
     /// Takes a request back.
     pub fn recycle(&self, mut req: Box<Request>) {
         req.io = Io::None;
+        req.watch = None;
         if self.requests.borrow().len() >= REQUESTS_KEPT {
             return;
         }

@@ -50,6 +50,14 @@ pub enum Status {
     Writing,
     /// Idle ones.
     Waiting,
+    /// HTTP/2 connections ended because their clients opened and reset streams.
+    RapidReset,
+    /// Because they made the server reset streams.
+    MadeYouReset,
+    /// Because of header blocks in too many pieces.
+    Continuation,
+    /// Because of control frames that moved nothing forward.
+    ControlFrames,
 }
 
 /// The metrics of `stub_status`.
@@ -61,6 +69,10 @@ pub const STATUS: &[Metric] = &[
     Metric { name: "reading", gauge: true },
     Metric { name: "writing", gauge: true },
     Metric { name: "waiting", gauge: true },
+    Metric { name: "http2_rapid_reset", gauge: false },
+    Metric { name: "http2_made_you_reset", gauge: false },
+    Metric { name: "http2_continuation", gauge: false },
+    Metric { name: "http2_control_frames", gauge: false },
 ];
 
 impl From<Status> for usize {

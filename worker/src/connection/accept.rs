@@ -28,6 +28,8 @@ pub struct Listening {
     pub proxy_protocol: bool,
     /// Connections are TLS.
     pub secure: bool,
+    /// HTTP/2 is spoken where the client asks for it.
+    pub http2: bool,
     /// Addresses of this wildcard that have servers of their own.
     pub specific: Vec<(IpAddr, Rc<Listening>)>,
 }

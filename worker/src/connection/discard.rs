@@ -12,6 +12,10 @@ use crate::transport::Transport;
 /// Consumes what of the body is here already. What is not is left to [`drain`] behind the response: waiting for bytes that
 /// nobody wants would hold it back.
 pub(crate) async fn discard_body(req: &mut Request) -> Result<(), Fault> {
+    if let crate::io::Io::H2(h2) = &req.io {
+        h2.discard_body();
+        return Ok(());
+    }
     // as in nginx a client that waits is told to send even what is thrown away, unless an error is the answer
     answer_expectation(req).await?;
     let h1 = req.io.h1();

@@ -161,7 +161,9 @@ impl Request {
                 .headers
                 .known(http1::Known::Expect)
                 .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
-        self.io.h1().decoder = http1::BodyDecoder::new(self.head.framing);
+        if let crate::io::Io::H1(h1) = &mut self.io {
+            h1.decoder = http1::BodyDecoder::new(self.head.framing);
+        }
         self.choose_server(conn);
     }
 

@@ -130,7 +130,7 @@ fn location(req: &Request, out: &mut net::Buf) {
 /// Makes a redirect to a path of our own absolute, unless `absolute_redirect off` says otherwise. What came from a variable
 /// may hold control characters; they are percent-encoded, as they would have to be in any URI. Whether the host was put in
 /// decides where nginx has the field.
-fn complete_location(req: &mut Request) -> bool {
+pub(super) fn complete_location(req: &mut Request) -> bool {
     let Some(target) = req.out.location.take() else { return false };
     let mut location = Vec::with_capacity(target.len() + 64);
     let conf = req.http();

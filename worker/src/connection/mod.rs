@@ -3,8 +3,10 @@
 mod accept;
 mod discard;
 mod h1;
+pub(crate) mod h2;
 mod head_in;
 mod head_out;
+mod preface;
 mod proxied;
 mod serve;
 mod write;
@@ -18,6 +20,7 @@ pub use accept::{Listening, ServerSet, accept_loop, accept_rest};
 pub(crate) use discard::discard_body;
 pub use h1::H1;
 pub(crate) use h1::{answer_expectation, receive_body};
+pub use h2::H2;
 pub(crate) use head_out::write_head;
 pub(crate) use write::{write_body, write_copied};
 

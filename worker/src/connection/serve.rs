@@ -23,8 +23,9 @@ use super::accept::Listening;
 use super::discard::{drain, linger};
 use super::h1::H1;
 use super::head_in::{HeadIn, read_head};
+use super::preface::{self, Protocol};
 use super::proxied::read_header;
-use super::{ClientAddr, Connection};
+use super::{ClientAddr, Connection, h2};
 use crate::io::Io;
 use crate::log::Level;
 use crate::modules::http::{self, LingeringClose};
@@ -52,6 +53,13 @@ pub(super) async fn connection(
     let Some(conn) = Box::pin(establish(worker, listening, stream, peer)).await else { return };
     let conf = conn.listening.servers.default.confs.get(&http::SERVER);
     let mut wait_ms = conf.client_header_timeout;
+    if conn.listening.http2 {
+        match Box::pin(preface::choose(&conn, wait_ms)).await {
+            Some(Protocol::Http2(early)) => return Box::pin(h2::serve(&worker, &conn, early)).await,
+            Some(Protocol::Http1) => {}
+            None => return,
+        }
+    }
     loop {
         match Box::pin(busy(worker, &conn, wait_ms)).await {
             Spell::Close => {
@@ -260,10 +268,12 @@ async fn cut_off(req: &mut Request, conn: &Rc<Connection>) {
 
 impl Request {
     /// Fills a request whose head was refused with as much as is known of it.
-    fn begin_refused(&mut self, conn: &Rc<Connection>) {
+    pub(super) fn begin_refused(&mut self, conn: &Rc<Connection>) {
         self.begin(conn);
         self.keepalive = false;
         self.body.framing = http1::Framing::None;
-        self.io.h1().decoder = http1::BodyDecoder::new(http1::Framing::None);
+        if let Io::H1(h1) = &mut self.io {
+            h1.decoder = http1::BodyDecoder::new(http1::Framing::None);
+        }
     }
 }

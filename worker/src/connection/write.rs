@@ -176,7 +176,7 @@ fn finish(req: &mut Request) {
 }
 
 /// `limit_rate` in bytes per second, evaluated once per request; 0: no limit.
-fn rate(req: &mut Request) -> u64 {
+pub(super) fn rate(req: &mut Request) -> u64 {
     match req.limit_rate {
         Some(rate) => rate,
         None => {
@@ -187,7 +187,7 @@ fn rate(req: &mut Request) -> u64 {
 }
 
 /// Waits as `limit_rate` demands and says how many bytes may be sent now.
-async fn pace(req: &mut Request, wanted: usize) -> Result<usize, Fault> {
+pub(super) async fn pace(req: &mut Request, wanted: usize) -> Result<usize, Fault> {
     let rate = rate(req);
     if rate == 0 {
         return Ok(wanted);
@@ -228,9 +228,11 @@ async fn trickle_head(req: &mut Request, rate: u64) -> Result<(), Fault> {
 }
 
 /// Sends what waits and pauses.
-async fn rest(req: &mut Request, duration: Duration) -> Result<(), Fault> {
+pub(super) async fn rest(req: &mut Request, duration: Duration) -> Result<(), Fault> {
     let timeout = Timeout::ms(req.http().send_timeout);
-    req.io.h1().flush(timeout).await?;
+    if let crate::io::Io::H1(h1) = &mut req.io {
+        h1.flush(timeout).await?;
+    }
     req.pause(duration)
         .await
         .map_err(|fault| Fault { text: format!("{fault} while sending response to client").into(), ..fault })

@@ -50,6 +50,7 @@ pub mod try_files;
 pub mod upstream;
 pub mod userid;
 pub mod uwsgi;
+pub mod v2;
 
 use crate::module::Module;
 
@@ -74,6 +75,7 @@ pub const ALL: &[&dyn Module] = &[
     &headers::MODULE,
     &empty_gif::MODULE,
     &ssl::MODULE,
+    &v2::MODULE,
     &gzip::MODULE,
     &gunzip::MODULE,
     &gzip_static::MODULE,

@@ -21,8 +21,8 @@ pub use forwarded::{forwarded_address, trusts};
 pub use head_out::ResponseHead;
 pub(crate) use pipe::push as push_piece;
 pub use pipe::{PipeIn, Running, SubHead};
-pub(crate) use subrequest::capture_body;
 pub use subrequest::{Capture, SubrequestOptions};
+pub(crate) use subrequest::{capture_body, watch_of};
 
 use crate::body::Body;
 use crate::config::{Config, Location, Server};
@@ -99,6 +99,8 @@ pub struct Request {
     pub io: Io,
     /// Body bytes that a handler wrote and the filters have not seen yet: what Lua prints before it waits or ends.
     pub outgoing: Vec<u8>,
+    /// The stream of the client's request on a connection that carries many; subrequests have their parent's.
+    pub(crate) watch: Option<crate::connection::h2::Watch>,
     /// Filters of the response under way; set when its header is sent.
     pub(crate) filters: Option<FilterChain>,
     /// Bits of the filters that want the body.
@@ -249,6 +251,7 @@ impl Request {
     pub fn is_complete(&self) -> bool {
         match &self.io {
             Io::H1(h1) => h1.finished && !h1.aborted,
+            Io::H2(h2) => h2.finished && !h2.aborted,
             Io::Memory(_) | Io::Pipe(_) | Io::None => false,
         }
     }

@@ -8,11 +8,19 @@ use super::{HoldsPlace, Origin, Request};
 use crate::fault::{Fault, Kind, Side};
 
 impl Request {
-    /// Resolves when the client goes away. Nobody else may receive from it meanwhile.
+    /// Resolves when the client goes away. Nobody else may receive from its connection meanwhile,
+    /// unless the request is on a stream.
     pub(crate) fn hung_up(&self) -> impl Future<Output = ()> + use<> {
         let stream = self.conn.stream.clone();
+        let watch = self.watch.clone();
         let at_once = self.context.lasting::<HoldsPlace>().is_some();
-        async move { if at_once { stream.hung_up_from_now().await } else { stream.hung_up().await } }
+        async move {
+            match watch {
+                Some(watch) => watch.hung_up().await,
+                None if at_once => stream.hung_up_from_now().await,
+                None => stream.hung_up().await,
+            }
+        }
     }
 
     /// Waits for `duration`, or until the client goes away: nobody would read the answer.

@@ -76,6 +76,7 @@ impl Request {
             trailers_in: http1::Headers::new(),
             body: crate::body::Body::default(),
             out: super::ResponseHead::default(),
+            watch: watch_of(&io),
             io,
             outgoing: Vec::new(),
             filters: None,
@@ -154,6 +155,7 @@ impl Request {
         sub.server = Rc::clone(&self.server);
         sub.location = Rc::clone(&self.server.root);
         sub.client = Rc::clone(&self.client);
+        sub.watch.clone_from(&self.watch);
         sub.method = options.method.unwrap_or(Method::Get);
         sub.head = self.head.clone();
         sub.version = self.version;
@@ -235,8 +237,16 @@ impl Request {
     pub fn captured(&mut self) -> Bytes {
         match &mut self.io {
             Io::Memory(capture) => capture.body.split().freeze(),
-            Io::H1(_) | Io::Pipe(_) | Io::None => Bytes::new(),
+            Io::H1(_) | Io::H2(_) | Io::Pipe(_) | Io::None => Bytes::new(),
         }
+    }
+}
+
+/// What tells that the client of a request with this other end gave up, if that is not the connection.
+pub(crate) fn watch_of(io: &Io) -> Option<crate::connection::h2::Watch> {
+    match io {
+        Io::H2(h2) => Some(h2.watch()),
+        Io::H1(_) | Io::Memory(_) | Io::Pipe(_) | Io::None => None,
     }
 }
 

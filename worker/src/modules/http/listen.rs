@@ -15,6 +15,7 @@ use crate::config::{Config, Server};
 use crate::connection::{Listening, ServerSet};
 use crate::listener::{Keepalive, ListenAddr, ListenSpec};
 use crate::locate::NameTable;
+use crate::modules::v2;
 use crate::settings;
 
 settings! {
@@ -53,6 +54,8 @@ pub struct ListenDirective {
     pub default_server: bool,
     /// `proxy_protocol`.
     pub proxy_protocol: bool,
+    /// `http2`, the deprecated form of `http2 on`.
+    pub http2: bool,
     /// A socket of its own was asked for although a wildcard address has the port.
     pub bind: bool,
 }
@@ -70,6 +73,7 @@ impl ListenDirective {
             has_options: false,
             default_server: false,
             proxy_protocol: false,
+            http2: false,
             bind: false,
         }
     }
@@ -83,6 +87,10 @@ pub(super) fn apply(cx: &mut Builder, node: &Node) -> Result<()> {
         for directive in &mut directives {
             parse_option(node, option, directive)?;
         }
+    }
+    if directives.iter().any(|directive| directive.http2) {
+        let text = "the \"listen ... http2\" directive is deprecated, use the \"http2\" directive instead";
+        cx.warn(node.warning(text));
     }
     let conf = cx.server_conf(&SERVER);
     let listens = conf.set.listens.or_insert_with(|| Rc::from([]));
@@ -121,6 +129,10 @@ fn parse_option(node: &Node, option: &str, listen: &mut ListenDirective) -> Resu
             listen.proxy_protocol = true;
             socket_option = false;
         }
+        "http2" => {
+            listen.http2 = true;
+            socket_option = false;
+        }
         "bind" => listen.bind = true,
         "backlog" => {
             spec.backlog = value.parse().ok().filter(|n| *n > 0).ok_or_else(|| invalid("backlog"))?
@@ -138,9 +150,8 @@ fn parse_option(node: &Node, option: &str, listen: &mut ListenDirective) -> Resu
         "so_keepalive" => {
             spec.keepalive = Some(keepalive(value).ok_or_else(|| invalid("so_keepalive value:"))?)
         }
-        "ssl" | "http2" | "quic" | "setfib" | "accept_filter" | "multipath" => {
+        "ssl" | "quic" | "setfib" | "accept_filter" | "multipath" => {
             let module = match name {
-                "http2" => "ngx_http_v2_module",
                 "quic" => "ngx_http_v3_module",
                 "ssl" => "ngx_http_ssl_module",
                 _ => "ngx_http_core_module",
@@ -248,6 +259,7 @@ fn group_of<'a, 'g>(
     }
     group.listen.bind |= listen.bind;
     group.listen.proxy_protocol |= listen.proxy_protocol;
+    group.listen.http2 |= listen.http2;
     if listen.default_server {
         if group.default.is_some() {
             return Err(Error::at(&server.span, format!("a duplicate default server for {addr}")));
@@ -294,6 +306,7 @@ impl Group<'_> {
             servers: ServerSet { default: Rc::clone(default), names },
             proxy_protocol: self.listen.proxy_protocol,
             secure: false,
+            http2: self.listen.http2 || default.confs.get(&v2::SERVER).on,
             specific,
         }
     }

@@ -55,7 +55,7 @@ pub(super) async fn connection(
     let mut wait_ms = conf.client_header_timeout;
     if conn.listening.http2 {
         match Box::pin(preface::choose(&conn, wait_ms)).await {
-            Some(Protocol::Http2(early)) => return Box::pin(h2::serve(&worker, &conn, early)).await,
+            Some(Protocol::Http2(early)) => return Box::pin(h2::serve(worker, &conn, early)).await,
             Some(Protocol::Http1) => {}
             None => return,
         }

@@ -323,3 +323,15 @@ fn an_early_answer_with_a_reset_behind_it_is_delivered() {
         gateway.quit();
     }
 }
+
+#[test]
+fn a_request_with_effect_that_was_answered_is_never_sent_twice() {
+    let answer = "HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno";
+    let (first, second) = (Origin::fixed(answer), Origin::fixed(answer));
+    let gateway = gateway("proxy_next_upstream http_503;", &[first.addr, second.addr]);
+    for n in 1..=4 {
+        assert_eq!(kit::request(gateway.addr(0), POST).status, 503);
+        assert_eq!(first.seen.all().len() + second.seen.all().len(), n);
+    }
+    gateway.quit();
+}

@@ -34,6 +34,8 @@ const SLOTS_KEPT: usize = 128;
 pub(crate) enum Departure {
     #[default]
     Nothing,
+    /// It ended as it should; its empty buffer waits to be used again.
+    Done(Buf),
     /// An operation whose outcome is not known.
     InFlight(Box<dyn Slot>),
     /// It ended before everything was sent.
@@ -100,6 +102,7 @@ impl Inner {
     fn look(&self, departure: Departure, cx: &mut Context<'_>) -> Poll<Result<Buf, Box<Outcome>>> {
         let mut slot = match departure {
             Departure::Nothing => return Poll::Ready(Ok(Buf::new())),
+            Departure::Done(spare) => return Poll::Ready(Ok(spare)),
             Departure::Stopped(outcome) => return Poll::Ready(Err(outcome)),
             Departure::InFlight(slot) => slot,
         };
@@ -116,6 +119,17 @@ impl Inner {
                 Poll::Ready(Ok(buf))
             }
             result => Poll::Ready(Err(Box::new((result, rest)))),
+        }
+    }
+
+    /// Counts what a send that is over has sent.
+    pub(crate) fn count_departure(&self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.look(self.take_departure(), &mut cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(spare)) if spare.capacity() == 0 => {}
+            Poll::Ready(Ok(spare)) => self.set_departure(Departure::Done(spare)),
+            Poll::Ready(Err(outcome)) => self.set_departure(Departure::Stopped(outcome)),
         }
     }
 

@@ -100,7 +100,7 @@ impl Inner {
     /// Whether a send without an owner has not been looked at.
     pub(crate) fn has_departure(&self) -> bool {
         let departure = self.departure.take();
-        let some = !matches!(departure, Departure::Nothing);
+        let some = !matches!(departure, Departure::Nothing | Departure::Done(_));
         self.departure.set(departure);
         some
     }
@@ -283,6 +283,7 @@ impl Stream {
 
     /// Bytes the kernel took for sending over the connection's life.
     pub fn bytes_sent(&self) -> u64 {
+        self.0.count_departure();
         self.0.sent.get()
     }
 

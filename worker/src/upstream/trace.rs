@@ -106,7 +106,8 @@ impl Trace {
     /// Bytes sent in the try under way.
     pub(super) fn sent(&self) -> u64 {
         let stream = self.live.as_ref().and_then(|live| live.stream.as_ref());
-        stream.map_or(0, |(stream, sent, _)| stream.bytes_sent() - sent)
+        // what is on its way may have had an effect
+        stream.map_or(0, |(stream, sent, _)| (stream.bytes_sent() - sent).max(stream.is_sending().into()))
     }
 
     /// Bytes received in the try under way.

@@ -153,7 +153,8 @@ fn multiple(req: &mut Request, spans: Vec<Span>, total: u64) -> Cut {
     if !head.content_type.is_empty() {
         boundary.extend_from_slice(b"Content-Type: ");
         boundary.extend_from_slice(&head.content_type);
-        if !head.charset.is_empty() {
+        // a type that came with a charset is sent as it came
+        if !head.charset.is_empty() && head.content_type_len == head.content_type.len() {
             boundary.extend_from_slice(b"; charset=");
             boundary.extend_from_slice(&head.charset);
         }

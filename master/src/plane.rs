@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use control::{Handle, Log, LogLine, Options};
+use control::{Handle, Log, LogLine, Options, StoreOptions};
 use worker::gateway::{Admin, CONF, GatewayConf, Store};
 use worker::log::Level;
 
@@ -60,8 +60,10 @@ impl ControlPlane {
         for fd in [&ours, &theirs] {
             socket2::SockRef::from(fd).set_nonblocking(true).map_err(|error| error.to_string())?;
         }
-        let Some(Store::Embedded(store)) = conf.store.clone() else {
-            return Err("no store".into());
+        let store = match conf.store.clone() {
+            Some(Store::Embedded(path)) => StoreOptions::Embedded(path),
+            Some(Store::Yaml(path)) => StoreOptions::Yaml(path),
+            None => return Err("no store".into()),
         };
         let admin = conf.admin.as_ref().map(|admin| (admin.listen, admin.key_file.clone()));
         let options = Options { store, admin, plugins: plugins::SPECS, service: admin::serve };

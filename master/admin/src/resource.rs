@@ -299,6 +299,7 @@ fn check(plane: &Plane, state: &State, key: &Key, id: Option<&str>, value: &Valu
 pub(crate) fn store_error(error: &StoreError) -> Reply {
     match error {
         StoreError::Conflict => Reply::error(409, error.to_string()),
+        StoreError::ReadOnly => Reply::error(405, error.to_string()),
         StoreError::Failed(_) => Reply::error(503, error.to_string()),
     }
 }

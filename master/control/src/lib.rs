@@ -25,4 +25,4 @@ pub use log::{Log, LogLine};
 pub use member::Member;
 pub use plane::{Applied, Plane, WriteError, Writer};
 pub use state::{Entry, State};
-pub use thread::{Handle, Options, Service, start};
+pub use thread::{Handle, Options, Service, StoreOptions, start};

@@ -10,9 +10,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use schemas::PluginSpec;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -20,10 +21,12 @@ use crate::check::Checker;
 use crate::log::Log;
 use crate::member::{Member, Socket};
 use crate::plane::Plane;
-use crate::store::{Embedded, Opened};
+use crate::store::{Embedded, Opened, StoreError, Yaml};
 
-/// Pause before a control plane that broke begins again.
+/// Pause before a control plane that broke begins again; each is twice the one before.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
+/// The longest such pause. One that ran longer begins with the shortest again.
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// What serves the Admin API until it is dropped.
 pub type Service = fn(Rc<Plane>, TcpListener, PathBuf) -> Pin<Box<dyn Future<Output = io::Result<()>>>>;
@@ -31,14 +34,23 @@ pub type Service = fn(Rc<Plane>, TcpListener, PathBuf) -> Pin<Box<dyn Future<Out
 /// What a control plane is made of.
 #[derive(Clone)]
 pub struct Options {
-    /// The file of the embedded store.
-    pub store: PathBuf,
+    /// Where resources are kept.
+    pub store: StoreOptions,
     /// Where the Admin API listens, and the file with its keys.
     pub admin: Option<(std::net::SocketAddr, PathBuf)>,
     /// The plugins of this program.
     pub plugins: &'static [&'static PluginSpec],
     /// Serves the Admin API.
     pub service: Service,
+}
+
+/// Where resources are kept.
+#[derive(Debug, Clone)]
+pub enum StoreOptions {
+    /// In a file of our own.
+    Embedded(PathBuf),
+    /// In a file people write.
+    Yaml(PathBuf),
 }
 
 /// What the master says.
@@ -95,7 +107,8 @@ impl Drop for Handle {
 
 /// What must work before anything is promised: the open store and the bound address.
 struct Held {
-    database: redb::Database,
+    /// `None`: the store is a file that is read.
+    database: Option<redb::Database>,
     listener: Option<TcpListener>,
 }
 
@@ -110,7 +123,14 @@ fn hold(options: &Options) -> Result<Held, String> {
             Some(bound.map_err(|error| format!("bind() to {address} failed: {error}"))?)
         }
     };
-    Ok(Held { database: Embedded::open(&options.store)?, listener })
+    let database = match &options.store {
+        StoreOptions::Embedded(path) => Some(Embedded::open(path)?),
+        StoreOptions::Yaml(path) => {
+            Yaml::check(path, &Checker::new(options.plugins))?;
+            None
+        }
+    };
+    Ok(Held { database, listener })
 }
 
 /// Starts a control plane. An error is about its store or address.
@@ -134,7 +154,9 @@ enum End {
 fn live(options: Options, log: Log, held: Held, mut orders: UnboundedReceiver<Order>) {
     let mut held = Some(held);
     let mut sockets: Vec<Socket> = Vec::new();
+    let mut pause = RESTART_PAUSE;
     loop {
+        let begun = Instant::now();
         let ready = match held.take() {
             Some(held) => Ok(held),
             None => hold(&options),
@@ -161,8 +183,40 @@ fn live(options: Options, log: Log, held: Held, mut orders: UnboundedReceiver<Or
             }
             End::Broken(reason) => {
                 log.alert(format_args!("the control plane begins anew: {reason}"));
-                std::thread::sleep(RESTART_PAUSE);
+                pause = if begun.elapsed() > RESTART_PAUSE_MAX { RESTART_PAUSE } else { pause };
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(RESTART_PAUSE_MAX);
+                // the master may wait for an answer meanwhile
+                match heard(&mut orders, &mut sockets) {
+                    Heard::Nothing => {}
+                    Heard::Pause(done) => {
+                        let _ = done.send(());
+                        if !rest(&mut orders, &mut sockets) {
+                            return;
+                        }
+                    }
+                    Heard::Over => return,
+                }
             }
+        }
+    }
+}
+
+/// What the master said while nothing ran.
+enum Heard {
+    Nothing,
+    Pause(SyncSender<()>),
+    Over,
+}
+
+fn heard(orders: &mut UnboundedReceiver<Order>, sockets: &mut Vec<Socket>) -> Heard {
+    loop {
+        match orders.try_recv() {
+            Ok(Order::Join(socket)) => sockets.push(socket),
+            Ok(Order::Pause(done)) => return Heard::Pause(done),
+            Ok(Order::Resume) => {}
+            Err(TryRecvError::Empty) => return Heard::Nothing,
+            Err(TryRecvError::Disconnected) => return Heard::Over,
         }
     }
 }
@@ -191,7 +245,7 @@ fn run(
         Err(error) => return End::Broken(error.to_string()),
     };
     // workers that ended while nobody looked are found out when they are told something
-    let known = std::mem::take(sockets);
+    let known = sockets.clone();
     LocalSet::new().block_on(&runtime, serve(options, log, held, orders, sockets, known))
 }
 
@@ -203,15 +257,12 @@ async fn serve(
     sockets: &mut Vec<Socket>,
     known: Vec<Socket>,
 ) -> End {
-    let Opened { store, mut events } = match Embedded::start(held.database) {
+    let Opened { store, mut events } = match open(options, log, held.database) {
         Ok(opened) => opened,
         Err(error) => return End::Broken(error.to_string()),
     };
     let plane = Plane::new(store, Checker::new(options.plugins), log.clone());
-    for socket in known {
-        sockets.push(socket.clone());
-        admit(&plane, socket);
-    }
+    known.into_iter().for_each(|socket| admit(&plane, socket));
     if let (Some(listener), Some((_, keys))) = (held.listener, &options.admin) {
         let service = (options.service)(Rc::clone(&plane), listener, keys.clone());
         let served = Rc::clone(&plane);
@@ -240,6 +291,16 @@ async fn serve(
             },
             () = plane.broken() => return End::Broken("a part of it failed".into()),
         }
+    }
+}
+
+fn open(options: &Options, log: &Log, database: Option<redb::Database>) -> Result<Opened, StoreError> {
+    match (&options.store, database) {
+        (StoreOptions::Yaml(path), _) => {
+            Yaml::start(path.clone(), Checker::new(options.plugins), log.clone())
+        }
+        (StoreOptions::Embedded(_), Some(database)) => Embedded::start(database),
+        (StoreOptions::Embedded(_), None) => Err(StoreError::Failed("the store is not open".into())),
     }
 }
 

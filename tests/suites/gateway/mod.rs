@@ -4,6 +4,7 @@ mod admin;
 mod plugins;
 mod safety;
 mod serving;
+mod stores;
 
 use std::net::SocketAddr;
 

@@ -262,3 +262,21 @@ fn a_block_without_gateway_is_refused() {
         "{text}"
     );
 }
+
+#[test]
+fn a_binary_upgrade_takes_store_and_address_along() {
+    let origin = Origin::fixed(answer_of("hello"));
+    let mut gw = Gw::start();
+    gw.put("/routes/1", &format!(r#"{{"uri": "/a", "upstream": {{"nodes": {{"{}": 1}}}}}}"#, origin.addr));
+    let old = gw.gateway.change_binary();
+    let admin = gw.admin_addr();
+    gw.gateway.wait_for("the Admin API of the new master", |_| std::net::TcpStream::connect(admin).is_ok());
+    kill(Pid::from_raw(old), Signal::SIGQUIT).unwrap();
+    gw.gateway.wait_for("the end of the old workers", |gateway| {
+        kit::children_of(old).is_empty() && gateway.workers().len() == 2
+    });
+    gw.put("/routes/2", &format!(r#"{{"uri": "/b", "upstream": {{"nodes": {{"{}": 1}}}}}}"#, origin.addr));
+    for client in &mut gw.to_each_worker() {
+        assert_eq!((ask(client, "/a").status, ask(client, "/b").status), (200, 200));
+    }
+}

@@ -34,6 +34,8 @@ pub struct Gateway;
 pub enum Store {
     /// In a file of our own.
     Embedded(PathBuf),
+    /// In a file that people write, `apisix.yaml`.
+    Yaml(PathBuf),
 }
 
 /// The Admin API.
@@ -107,7 +109,7 @@ static DIRECTIVES: &[Directive<Builder>] = &[
         arity: Arity::AtLeast(1),
         shape: Shape::Simple,
         default: "embedded data/gateway.redb",
-        doc: "Where the gateway's resources are kept: `embedded FILE`.",
+        doc: "Where the gateway's resources are kept: `embedded FILE`, or `yaml FILE`, which is read again when it changes.",
         apply: store,
     },
     Directive {
@@ -146,7 +148,13 @@ fn store(cx: &mut Builder, node: &Node) -> Result<()> {
             }
             Store::Embedded(cx.paths.full(node.arg(1).unwrap_or("data/gateway.redb")))
         }
-        other @ ("etcd" | "yaml") => {
+        "yaml" => {
+            if node.len() != 2 {
+                return Err(node.error("\"store yaml\" needs the name of a file"));
+            }
+            Store::Yaml(cx.paths.full(node.arg(1).unwrap_or_default()))
+        }
+        other @ "etcd" => {
             let text = format!("store \"{other}\" is not supported yet (uresty_gateway_module)");
             return Err(conf::Error::unsupported(&node.span, text));
         }

@@ -14,6 +14,7 @@
 
 mod auth;
 mod chain;
+mod choice;
 mod context;
 mod directives;
 mod filter;
@@ -29,6 +30,7 @@ mod settings;
 mod target;
 
 pub use auth::{Binding, attach_consumer, find_anonymous, find_consumer};
+pub use choice::{OwnUpstream, choose_upstream};
 pub use context::{GatewayContext, RequestVars};
 pub use directives::{Admin, CONF, GatewayConf, MODULE, Store};
 pub(crate) use follow::follow;

@@ -5,12 +5,14 @@
 //! watch, in order.
 
 mod embedded;
+mod yaml;
 
 use std::pin::Pin;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use embedded::Embedded;
+pub use yaml::Yaml;
 
 /// Something to wait for.
 pub type Wait<'s, T> = Pin<Box<dyn Future<Output = T> + 's>>;
@@ -53,6 +55,9 @@ pub enum StoreError {
     /// The key was changed meanwhile.
     #[error("the resource was changed meanwhile")]
     Conflict,
+    /// The store is a file that people write.
+    #[error("the configuration is kept in a file, change it there")]
+    ReadOnly,
     /// The store cannot be reached or is broken.
     #[error("{0}")]
     Failed(String),

@@ -4,6 +4,8 @@
 mod cache;
 /// Configuration errors, `-t`, `-T`, the migration report.
 mod command_line;
+/// Modules of OpenResty's bundle besides Lua.
+mod companions;
 /// Files changed by clients: WebDAV.
 mod dav;
 /// Upstreams that fail in every way of the fault matrix.

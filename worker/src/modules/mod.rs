@@ -2,13 +2,16 @@
 
 pub mod access;
 pub mod addition;
+pub mod array_var;
 pub mod auth_basic;
 pub mod auth_request;
 pub mod autoindex;
 pub mod browser;
 pub mod charset;
 pub mod dav;
+pub mod echo;
 pub mod empty_gif;
+pub mod encrypted_session;
 pub mod fastcgi;
 pub mod flv;
 pub mod geo;
@@ -16,6 +19,7 @@ pub mod gunzip;
 pub mod gzip;
 pub mod gzip_static;
 pub mod headers;
+pub mod headers_more;
 pub mod http;
 pub mod index;
 pub mod limit_conn;
@@ -39,6 +43,7 @@ pub mod resolver;
 pub mod rewrite;
 pub mod scgi;
 pub mod secure_link;
+pub mod set_misc;
 pub mod slice;
 pub mod split_clients;
 pub mod ssi;
@@ -59,6 +64,10 @@ pub const ALL: &[&dyn Module] = &[
     &main::MODULE,
     &http::MODULE,
     &rewrite::MODULE,
+    &set_misc::NDK,
+    &set_misc::MODULE,
+    &array_var::MODULE,
+    &encrypted_session::MODULE,
     &map::MODULE,
     &split_clients::MODULE,
     &geo::MODULE,
@@ -73,7 +82,9 @@ pub const ALL: &[&dyn Module] = &[
     &not_modified::MODULE,
     &range::MODULE,
     &headers::MODULE,
+    &headers_more::MODULE,
     &empty_gif::MODULE,
+    &echo::MODULE,
     &ssl::MODULE,
     &v2::MODULE,
     &gzip::MODULE,

@@ -6,6 +6,8 @@ pub const REALIP: u16 = 100;
 pub const REALIP_AGAIN: u16 = 50;
 /// Rewrite instructions.
 pub const REWRITE: u16 = 100;
+/// Request fields that are set or removed when the instructions have run.
+pub const HEADERS_MORE: u16 = 800;
 /// Lua's handlers run after the native ones of a phase.
 pub const LUA: u16 = 900;
 

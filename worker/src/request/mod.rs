@@ -2,6 +2,7 @@
 
 mod context;
 mod credentials;
+mod fields;
 mod forwarded;
 mod head_out;
 mod paths;

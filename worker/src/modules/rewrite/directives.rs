@@ -9,7 +9,7 @@ use crate::build::{Builder, LevelKind};
 use crate::modules::http;
 use crate::regex::Regex;
 use crate::script::Template;
-use crate::variables::Source;
+use crate::variables::{Source, VarId};
 
 /// Servers, locations and `if` blocks of both.
 const BLOCKS: Contexts =
@@ -149,16 +149,21 @@ fn return_(cx: &mut Builder, node: &Node) -> Result<()> {
 
 /// `set $variable value`.
 fn set(cx: &mut Builder, node: &Node) -> Result<()> {
-    let Some(name) = node.first().strip_prefix('$') else {
-        return Err(node.error(format!("invalid variable name \"{}\"", node.first())));
-    };
-    if name.is_empty() {
-        return Err(node.error("invalid variable name \"$\""));
-    }
-    let variable = cx.variables.declare(node, name, Source::Set, true)?;
+    let variable = assigned(cx, node, node.first())?;
     let value = Template::parse(cx, node, node.second())?;
     push(cx, Code::Set { variable, value });
     Ok(())
+}
+
+/// Declares the variable written as `name` to be assigned by instructions.
+pub(super) fn assigned(cx: &mut Builder, node: &Node, name: &str) -> Result<VarId> {
+    let Some(bare) = name.strip_prefix('$') else {
+        return Err(node.error(format!("invalid variable name \"{name}\"")));
+    };
+    if bare.is_empty() {
+        return Err(node.error("invalid variable name \"$\""));
+    }
+    cx.variables.declare(node, bare, Source::Set, true)
 }
 
 /// `if (condition) { … }`.

@@ -12,11 +12,13 @@ mod run;
 
 use std::rc::Rc;
 
-use conf::{Directive, Result, Setting};
+use conf::{Directive, Node, Result, Setting};
 
 use crate::build::{Builder, Conf, LevelKind, MergeCx, Slot};
 use crate::module::{Attach, Module};
-use crate::phase::{Phase, order};
+use crate::phase::{Flow, Phase, order};
+use crate::request::Request;
+use crate::script::Template;
 
 use program::{Code, Program};
 use run::Rewriter;
@@ -29,6 +31,30 @@ pub static CONF: Slot<RewriteConf> = Slot::new();
 
 /// See the module's documentation.
 pub struct Rewrite;
+
+/// What another module computes among the instructions, in the order of the text: `set_md5`, `set_by_lua`.
+pub trait Computed {
+    /// Appends the value for these arguments to `out`. What is returned instead ends the phase.
+    fn compute(
+        &self,
+        req: &mut Request,
+        args: &[Vec<u8>],
+        out: &mut Vec<u8>,
+    ) -> std::result::Result<(), Flow>;
+}
+
+/// Adds an instruction that assigns what `call` makes of `args` to the variable written as `name`, with its `$`.
+pub fn push_computed(
+    cx: &mut Builder,
+    node: &Node,
+    name: &str,
+    args: Box<[Template]>,
+    call: Rc<dyn Computed>,
+) -> Result<()> {
+    let variable = directives::assigned(cx, node, name)?;
+    cx.conf_around_if(&CONF).codes.push(Code::Compute { variable, args, call });
+    Ok(())
+}
 
 /// Rewrite settings of one level.
 #[derive(Default)]

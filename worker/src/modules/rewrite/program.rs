@@ -1,5 +1,8 @@
 //! The instructions a server or location was compiled to.
 
+use std::rc::Rc;
+
+use super::Computed;
 use super::condition::Condition;
 use crate::regex::Regex;
 use crate::script::Template;
@@ -20,6 +23,8 @@ pub(super) enum Code {
     Return { status: u16, text: Template },
     /// `set`.
     Set { variable: VarId, value: Template },
+    /// A variable that another module computes.
+    Compute { variable: VarId, args: Box<[Template]>, call: Rc<dyn Computed> },
     /// `break`.
     Break,
     /// `if`: what is inside follows.

@@ -83,6 +83,22 @@ impl Machine<'_> {
                     req.set_variable(*variable, Some(&text));
                     None
                 }
+                Code::Compute { variable, args, call } => {
+                    let mut values = Vec::with_capacity(args.len());
+                    for arg in args {
+                        let mut value = Vec::new();
+                        arg.append_with(req, &mut value, self.escape);
+                        values.push(value);
+                    }
+                    let mut text = Vec::new();
+                    match call.compute(req, &values, &mut text) {
+                        Ok(()) => {
+                            req.set_variable(*variable, Some(&text));
+                            None
+                        }
+                        Err(flow) => Some(flow),
+                    }
+                }
                 Code::Rewrite(code) => self.rewrite(req, code),
                 Code::Return { status, text } => Some(respond(req, *status, text)),
                 Code::Break => {

@@ -22,6 +22,33 @@ pub struct Code {
     files: RefCell<HashMap<PathBuf, (u64, Ref)>>,
 }
 
+/// Why code cannot run.
+#[derive(Debug)]
+pub struct Failure {
+    /// The status to answer with.
+    pub status: u16,
+    /// What to log.
+    pub text: String,
+}
+
+impl Failure {
+    fn internal(text: String) -> Self {
+        Self { status: 500, text }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self::internal(text)
+    }
+}
+
+impl From<Failure> for String {
+    fn from(failure: Failure) -> Self {
+        failure.text
+    }
+}
+
 enum Source {
     Inline { text: Box<[u8]>, chunk: CString },
     File { path: Template, prefix: PathBuf },
@@ -33,13 +60,13 @@ impl Code {
         let name = node.name.text();
         let source = match node.raw() {
             Some(text) => {
-                Source::Inline { text: text.into(), chunk: chunk(node, name.trim_end_matches("_block")) }
+                Source::Inline { text: text.into(), chunk: chunk(cx, node, name.trim_end_matches("_block")) }
             }
             None if name.ends_with("_file") => {
                 let path = Template::parse(cx, node, node.bytes(at))?;
                 Source::File { path, prefix: cx.paths.prefix.clone() }
             }
-            None => Source::Inline { text: node.bytes(at).into(), chunk: chunk(node, name) },
+            None => Source::Inline { text: node.bytes(at).into(), chunk: chunk(cx, node, name) },
         };
         if let Source::Inline { text, .. } = &source
             && text.is_empty()
@@ -58,7 +85,7 @@ impl Code {
         vm: &Rc<Vm>,
         to: State<'_>,
         req: Option<&mut Request>,
-    ) -> std::result::Result<(), String> {
+    ) -> std::result::Result<(), Failure> {
         if let Some((number, function)) = &*self.compiled.borrow()
             && *number == vm.number()
         {
@@ -67,7 +94,9 @@ impl Code {
         }
         match &self.source {
             Source::Inline { text, chunk } => {
-                load(to, text, chunk).map_err(|error| format!("failed to load inlined Lua code: {error}"))?;
+                load(to, text, chunk).map_err(|error| {
+                    Failure::internal(format!("failed to load inlined Lua code: {error}"))
+                })?;
                 self.keep(vm, to);
                 Ok(())
             }
@@ -78,7 +107,9 @@ impl Code {
                     Ok(())
                 }
                 (None, Some(req)) => self.push_named(vm, to, &absolute(prefix, &path.eval(req))),
-                (None, None) => Err("the name of a Lua file has variables, and there is no request".into()),
+                (None, None) => Err(Failure::internal(
+                    "the name of a Lua file has variables, and there is no request".into(),
+                )),
             },
         }
     }
@@ -88,7 +119,7 @@ impl Code {
         *self.compiled.borrow_mut() = Some((vm.number(), vm.take(to)));
     }
 
-    fn push_named(&self, vm: &Rc<Vm>, to: State<'_>, path: &Path) -> std::result::Result<(), String> {
+    fn push_named(&self, vm: &Rc<Vm>, to: State<'_>, path: &Path) -> std::result::Result<(), Failure> {
         /// Files one directive may come to name by its variables.
         const FILES_MAX: usize = 1024;
         if let Some((number, function)) = self.files.borrow().get(path)
@@ -108,10 +139,25 @@ impl Code {
     }
 }
 
-/// `=content_by_lua(nginx.conf:45)`.
-fn chunk(node: &Node, name: &str) -> CString {
-    let file = node.span.file.rsplit('/').next().unwrap_or_default();
-    CString::new(format!("={name}({file}:{})", node.span.line)).unwrap_or_default()
+/// `=content_by_lua(nginx.conf:45)`: the file as seen from the directory of the main file; what does not fit into the names
+/// Lua shows is cut at the front.
+fn chunk(cx: &Builder, node: &Node, name: &str) -> CString {
+    /// Bytes of a name that Lua shows.
+    const SHOWN_MAX: usize = 59;
+    let file: &str = &node.span.file;
+    let prefix = format!("{}/", cx.paths.conf_prefix.display());
+    let file = file.strip_prefix(prefix.as_str()).unwrap_or(file);
+    let line = node.span.line.to_string();
+    let room = SHOWN_MAX.saturating_sub(name.len() + line.len() + "(:)".len());
+    let file = if file.len() > room {
+        let tail = room.saturating_sub("...".len());
+        let from =
+            (file.len() - tail..file.len()).find(|at| file.is_char_boundary(*at)).unwrap_or(file.len());
+        format!("...{}", &file[from..])
+    } else {
+        file.to_owned()
+    };
+    CString::new(format!("={name}({file}:{line})")).unwrap_or_default()
 }
 
 fn absolute(prefix: &Path, path: &[u8]) -> PathBuf {
@@ -127,16 +173,25 @@ fn load(to: State<'_>, text: &[u8], chunk: &CString) -> std::result::Result<(), 
     })
 }
 
-fn load_file(to: State<'_>, path: &Path) -> std::result::Result<(), String> {
+fn load_file(to: State<'_>, path: &Path) -> std::result::Result<(), Failure> {
     let shown = path.display();
-    let failed = |error: String| format!("failed to load external Lua file \"{shown}\": {error}");
-    let text = std::fs::read(path)
-        .map_err(|error| failed(format!("cannot open {shown}: {}", crate::text::errno_text(&error))))?;
+    let text = std::fs::read(path).map_err(|error| Failure {
+        status: match error.kind() {
+            std::io::ErrorKind::NotFound => 404,
+            std::io::ErrorKind::PermissionDenied => 503,
+            _ => 500,
+        },
+        text: {
+            let reason = crate::text::errno_text(&error);
+            format!("failed to load external Lua file \"{shown}\": cannot open {shown}: {reason}")
+        },
+    })?;
     let name = CString::new(format!("@{shown}")).unwrap_or_default();
     // a first line for the shell
     let text = match text.strip_prefix(b"#") {
         Some(rest) => &rest[memchr::memchr(b'\n', rest).unwrap_or(rest.len())..],
         None => &text[..],
     };
-    load(to, text, &name).map_err(failed)
+    load(to, text, &name)
+        .map_err(|error| Failure::internal(format!("failed to load external Lua file \"{shown}\": {error}")))
 }

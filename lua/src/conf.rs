@@ -35,12 +35,6 @@ settings! {
         memory_limit: usize = 1 << 30,
         /// `lua_time_limit`, milliseconds of computing without giving control back.
         time_limit: u64 = 10_000,
-        /// `rewrite_by_lua_no_postpone`.
-        rewrite_no_postpone: bool = false,
-        /// `access_by_lua_no_postpone`.
-        access_no_postpone: bool = false,
-        /// `precontent_by_lua_no_postpone`.
-        precontent_no_postpone: bool = false,
     }
 }
 

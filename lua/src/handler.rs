@@ -5,7 +5,7 @@ use std::rc::Rc;
 use worker::phase::{Flow, Handler, Step};
 use worker::request::Request;
 
-use crate::code::Code;
+use crate::code::{Code, Failure};
 use crate::phase::Phases;
 use crate::response;
 use crate::runtime;
@@ -41,8 +41,8 @@ impl LuaHandler {
         let task = match self.task(req) {
             Ok(task) => task,
             Err(reason) => {
-                req.log_error(format_args!("{reason}"));
-                return Step::Ready(Flow::Status(500));
+                req.log_error(format_args!("{}", reason.text));
+                return Step::Ready(Flow::Status(reason.status));
             }
         };
         match task.start(Some(req)) {
@@ -58,7 +58,7 @@ impl LuaHandler {
         }
     }
 
-    fn task(&self, req: &mut Request) -> Result<Task, String> {
+    fn task(&self, req: &mut Request) -> Result<Task, Failure> {
         let vm = runtime::vm_for(req)?;
         let coroutine = vm.coroutine();
         self.code.push(&vm, coroutine.lua, Some(req))?;

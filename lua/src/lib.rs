@@ -36,18 +36,23 @@
 #![deny(unsafe_code)]
 
 pub mod api;
+mod balancer;
 pub mod code;
 pub mod conf;
 pub mod directives;
+mod escape;
 #[allow(unsafe_code)]
 pub mod ffi;
+mod filter;
 mod handler;
+mod join;
 mod module;
 mod number;
 pub mod phase;
 mod response;
 mod runtime;
 pub mod sched;
+mod set;
 mod text;
 
 pub use module::MODULE;

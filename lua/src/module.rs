@@ -4,12 +4,14 @@ use std::rc::Rc;
 
 use ::conf::{Directive, Result};
 use worker::build::Builder;
+use worker::filter::Position;
 use worker::module::{Attach, Module};
 use worker::phase::{Phase, order};
 use worker::worker::Worker;
 
 use crate::code::Code;
 use crate::conf::{HTTP, LOCATION, OWN};
+use crate::filter::{LuaFilter, LuaLog};
 use crate::handler::LuaHandler;
 use crate::phase::Phases;
 use crate::{directives, runtime};
@@ -46,6 +48,13 @@ impl Module for Lua {
         attach(&conf.rewrite, Phase::Rewrite, Phases::REWRITE);
         attach(&conf.access, Phase::Access, Phases::ACCESS);
         attach(&conf.precontent, Phase::Precontent, Phases::PRECONTENT);
+        if let Some(code) = &conf.log {
+            cx.handler(Phase::Log, order::LUA, Rc::new(LuaLog { code: Rc::clone(code) }));
+        }
+        if conf.header_filter.is_some() || conf.body_filter.is_some() {
+            let (header, body) = (conf.header_filter.clone(), conf.body_filter.clone());
+            cx.filter(Position::Guest, Rc::new(LuaFilter { header, body }));
+        }
         let own = cx.confs.get(&OWN);
         if let Some(code) = &own.content {
             cx.content(Rc::new(LuaHandler { code: Rc::clone(code), phase: Phases::CONTENT }));

@@ -4,6 +4,7 @@ use http1::Version;
 use worker::phase::{Flow, Jump};
 use worker::request::Request;
 
+use crate::api::header::NoType;
 use crate::api::output::{self, Ended};
 use crate::conf::{self, LuaConf};
 use crate::phase::Phases;
@@ -16,7 +17,8 @@ pub(crate) fn settings(req: &Request) -> &LuaConf {
 
 /// The content type where the code chose none (`lua_use_default_type`).
 pub(crate) fn default_type(req: &mut Request) {
-    if req.out.content_type.is_empty() && settings(req).use_default_type {
+    let wanted = settings(req).use_default_type && req.context.get::<NoType>().is_none();
+    if wanted && req.out.content_type.is_empty() {
         req.set_content_type_by_extension();
     }
 }
@@ -82,6 +84,7 @@ fn exit(req: &mut Request, phase: Phases, begun: bool, status: i32) -> Flow {
             complete(req)
         }
         444 => Flow::Status(444),
+        499 if begun => Flow::Close,
         -1 => Flow::Close,
         _ if begun => complete(req),
         100..=999 => Flow::Status(status as u16),

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use worker::config::Config;
 use worker::log::{self, Level};
@@ -10,7 +11,7 @@ use worker::worker::Worker;
 
 use crate::code::Code;
 use crate::conf::{self, HttpConf};
-use crate::ffi::{State, Vm};
+use crate::ffi::{State, Vm, watchdog};
 use crate::phase::Phases;
 use crate::response;
 use crate::sched::{End, Progress, Task};
@@ -27,6 +28,16 @@ struct Runtime {
 /// The worker process.
 pub(crate) fn worker() -> Option<Rc<Worker>> {
     RUNTIME.with_borrow(|runtime| runtime.as_ref().map(|runtime| Rc::clone(&runtime.worker)))
+}
+
+/// The directory relative names begin at, with a slash behind it.
+pub(crate) fn prefix() -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut prefix = worker().map_or_else(Vec::new, |worker| worker.prefix.as_os_str().as_bytes().to_vec());
+    if !prefix.ends_with(b"/") {
+        prefix.push(b'/');
+    }
+    prefix
 }
 
 /// The VM of the worker.
@@ -46,7 +57,7 @@ pub(crate) fn vm_for(req: &mut Request) -> Result<Rc<Vm>, String> {
         return Ok(own.0);
     }
     let worker = worker().ok_or("the Lua VM was not started")?;
-    let vm = make(&worker.config)?;
+    let vm = make(&http_settings(&worker))?;
     init(&vm, &worker.config)?;
     req.context.keep_lasting(OwnVm(Rc::clone(&vm)));
     Ok(vm)
@@ -56,8 +67,47 @@ pub(crate) fn vm_for(req: &mut Request) -> Result<Rc<Vm>, String> {
 #[derive(Clone)]
 struct OwnVm(Rc<Vm>);
 
+/// The settings of the http level.
+pub(crate) fn http_settings(worker: &Worker) -> Rc<HttpConf> {
+    match &worker.config.http {
+        Some(http) => http.share(&conf::HTTP),
+        None => Rc::default(),
+    }
+}
+
 fn settings(config: &Config) -> Option<&HttpConf> {
     config.http.as_ref().map(|http| http.get(&conf::HTTP))
+}
+
+/// The share of the memory limit, in percent, that may be in use after garbage was collected.
+const USED_PERCENT_MAX: usize = 75;
+
+/// Code in `vm` met the memory limit: collects garbage, and if that does not help enough, makes the worker a new VM. Requests
+/// under way finish in the old one.
+#[cold]
+pub(crate) fn starved(vm: &Rc<Vm>) {
+    vm.main().collect();
+    let Some(worker) = worker() else { return };
+    let limit = http_settings(&worker).memory_limit;
+    if vm.used() / USED_PERCENT_MAX * 100 < limit
+        || self::vm().is_none_or(|ours| ours.number() != vm.number())
+    {
+        return;
+    }
+    let used = vm.used();
+    log::process(
+        Level::Alert,
+        format_args!("lua_memory_limit: {used} bytes are in use after collecting, the Lua VM is replaced"),
+    );
+    let new = make(&http_settings(&worker)).and_then(|new| init(&new, &worker.config).map(|()| new));
+    match new {
+        Ok(new) => RUNTIME.with_borrow_mut(|runtime| {
+            if let Some(runtime) = runtime {
+                runtime.vm = new;
+            }
+        }),
+        Err(reason) => log::process(Level::Alert, format_args!("{reason}")),
+    }
 }
 
 /// Makes the worker's VM and runs `init_by_lua`.
@@ -65,7 +115,8 @@ fn settings(config: &Config) -> Option<&HttpConf> {
 /// # Errors
 /// `init_by_lua` failed.
 pub(crate) fn prepare(worker: &Rc<Worker>) -> Result<(), String> {
-    let vm = make(&worker.config)?;
+    let vm = make(&http_settings(worker))?;
+    watchdog::start(Duration::from_millis(http_settings(worker).time_limit));
     RUNTIME.set(Some(Runtime { vm: Rc::clone(&vm), worker: Rc::clone(worker) }));
     init(&vm, &worker.config)
 }
@@ -108,9 +159,7 @@ fn run_alone(vm: &Rc<Vm>, code: &Code, phase: Phases) -> Result<(), String> {
 }
 
 /// A VM with the API and the module paths.
-fn make(config: &Config) -> Result<Rc<Vm>, String> {
-    let defaults = HttpConf::default();
-    let settings = settings(config).unwrap_or(&defaults);
+pub(crate) fn make(settings: &HttpConf) -> Result<Rc<Vm>, String> {
     let vm = Vm::new(settings.memory_limit)?;
     let lua = vm.main();
     paths(lua, settings);

@@ -26,6 +26,7 @@ mod pid;
 mod place;
 mod plane;
 mod respawn;
+mod resty;
 mod signal;
 mod single;
 mod sockopt;
@@ -65,7 +66,11 @@ fn main() -> ExitCode {
         return birth::live(fd);
     }
     let program = Program::of(argv.first().map_or(OsStr::new(""), OsString::as_os_str));
-    let options = match Options::parse(argv.iter().skip(1).cloned()) {
+    let options = match resty::asked(&argv) {
+        Some(words) => resty::options(words),
+        None => Options::parse(argv.iter().skip(1).cloned()),
+    };
+    let options = match options {
         Ok(options) => options,
         Err(reason) => {
             journal::print(format_args!("{reason}"));

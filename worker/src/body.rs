@@ -288,6 +288,31 @@ impl Request {
         Ok(())
     }
 
+    /// Replaces the body with the file at `path`, which with `remove` is removed once it is not needed
+    /// (`ngx.req.set_body_file`).
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub async fn replace_body_by_file(
+        &mut self,
+        path: std::path::PathBuf,
+        remove: bool,
+    ) -> Result<(), Fault> {
+        let failed = |what: &str, error: &std::io::Error| {
+            Fault::internal(format!("{what} \"{}\" failed ({})", path.display(), conf::error::errno(error)))
+        };
+        let opened = net::open(&path, &net::OpenOptions { read: true, ..net::OpenOptions::default() }).await;
+        let file = opened.map_err(|error| failed("open()", &error))?;
+        let len = std::fs::metadata(&path).map_err(|error| failed("fstat()", &error))?.len();
+        self.body.replace(Bytes::new());
+        self.body.declared = Some(len);
+        self.body.framing = if len == 0 { Framing::None } else { Framing::Length(len) };
+        self.body.file = Some(Rc::new(TempFile { file: Rc::new(file), path, len, remove }));
+        self.headers.remove_known(http1::Known::TransferEncoding);
+        self.headers.set_known(http1::Known::ContentLength, len.to_string().as_bytes());
+        Ok(())
+    }
+
     /// Throws the rest of the body away, so that the connection can be used again. What the client has not sent yet is
     /// left to lingering: the connection is then not kept.
     pub async fn discard_body(&mut self) -> Result<(), Fault> {

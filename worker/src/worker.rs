@@ -26,6 +26,10 @@ pub struct Worker {
     pub slot: u32,
     /// Number of workers.
     pub workers: u32,
+    /// There is no master process.
+    pub is_single: bool,
+    /// The directory relative names begin at (`-p`).
+    pub prefix: std::path::PathBuf,
     /// The configuration.
     pub config: Rc<Config>,
     /// Statistics.
@@ -68,6 +72,8 @@ impl Worker {
         Rc::new_cyclic(|this| Self {
             slot: boot.slot,
             workers: boot.workers,
+            is_single: boot.control.is_none(),
+            prefix: boot.prefix.clone(),
             config,
             counters,
             gateway: crate::gateway::Live::default(),

@@ -4,12 +4,32 @@
 //! full name, the contexts in which it may be called, a sentence, and the Rust function. The tables are joined in [`TABLES`];
 //! a test checks them. A topic that needs more than functions (constants, metatables, Lua text) has a `setup`.
 
+pub mod abort;
+pub mod arg;
+pub mod args;
+pub mod balancer;
+pub mod body;
+pub mod capture;
+pub mod control;
 pub mod coroutine;
+pub mod encode;
 pub mod exit;
+pub mod fields;
+pub mod header;
+pub mod info;
 pub mod log;
+pub mod magic;
 pub mod output;
+pub mod process;
+pub mod req;
+pub mod semaphore;
 pub mod sleep;
+pub mod socket;
 pub mod thread;
+pub mod time;
+pub mod timer;
+pub mod var;
+pub mod worker_thread;
 
 use std::ffi::CStr;
 
@@ -54,10 +74,43 @@ pub static TABLES: &[&[Function]] = &[
     coroutine::FUNCTIONS,
     thread::FUNCTIONS,
     sleep::FUNCTIONS,
+    var::FUNCTIONS,
+    header::FUNCTIONS,
+    magic::FUNCTIONS,
+    arg::FUNCTIONS,
+    args::FUNCTIONS,
+    req::FUNCTIONS,
+    body::FUNCTIONS,
+    control::FUNCTIONS,
+    encode::FUNCTIONS,
+    time::FUNCTIONS,
+    timer::FUNCTIONS,
+    semaphore::FUNCTIONS,
+    info::FUNCTIONS,
+    capture::FUNCTIONS,
+    socket::tcp_api::FUNCTIONS,
+    socket::req::FUNCTIONS,
+    socket::udp::FUNCTIONS,
+    abort::FUNCTIONS,
+    worker_thread::FUNCTIONS,
+    process::FUNCTIONS,
+    balancer::FUNCTIONS,
 ];
 
 /// What topics set up beside their functions, with the empty stack of a new VM.
-static SETUPS: &[fn(State<'_>)] = &[exit::setup, log::setup, coroutine::finish];
+static SETUPS: &[fn(State<'_>)] = &[
+    exit::setup,
+    log::setup,
+    coroutine::finish,
+    encode::setup,
+    fields::setup,
+    info::setup,
+    semaphore::setup,
+    socket::tcp_api::setup,
+    socket::udp::setup,
+    balancer::setup,
+    process::setup,
+];
 
 /// Runs Lua text of our own, and leaves its `results` results on the stack.
 ///
@@ -71,13 +124,27 @@ pub(crate) fn run_text(lua: State<'_>, text: &[u8], name: &CStr, results: i32) {
     }
 }
 
+/// Extensions of LuaJIT and modules of lua-resty-core.
+const PRELUDE: &[u8] = include_bytes!("prelude.lua");
+
 /// Puts the API into the globals of a new VM.
 pub fn install(lua: State<'_>) {
     coroutine::setup(lua);
     lua.set_top(0);
     for function in TABLES.iter().copied().flatten() {
-        let (parents, name) = function.name.rsplit_once('.').unwrap_or(("", function.name));
-        push_path(lua, parents);
+        // `ngx.var:__index` is a metamethod of `ngx.var`
+        let name = match function.name.split_once(':') {
+            Some((table, name)) => {
+                push_path(lua, table);
+                push_metatable(lua);
+                name
+            }
+            None => {
+                let (parents, name) = function.name.rsplit_once('.').unwrap_or(("", function.name));
+                push_path(lua, parents);
+                name
+            }
+        };
         lua.push_function(function.raw);
         lua.raw_set_field(-2, name);
         lua.set_top(0);
@@ -86,6 +153,7 @@ pub fn install(lua: State<'_>) {
         setup(lua);
         lua.set_top(0);
     }
+    run_text(lua, PRELUDE, c"=prelude", 0);
 }
 
 /// Pushes the table called `path` (`ngx.req`), which is made if it is not there.
@@ -101,6 +169,25 @@ pub fn push_path(lua: State<'_>, path: &str) {
         }
         lua.remove(-2);
     }
+}
+
+/// Pushes the metatable of the table on top, which is made if there is none.
+fn push_metatable(lua: State<'_>) {
+    if !lua.metatable(-1) {
+        lua.push_table(0, 2);
+        lua.push_value(-1);
+        lua.set_metatable(-3);
+    }
+}
+
+/// Makes the table on top what `require(name)` returns, and pops it.
+pub(crate) fn preload(lua: State<'_>, name: &str) {
+    lua.push_value(State::GLOBALS);
+    lua.raw_get_field(-1, "package");
+    lua.raw_get_field(-1, "loaded");
+    lua.push_value(-4);
+    lua.raw_set_field(-2, name);
+    lua.pop(4);
 }
 
 #[cfg(test)]

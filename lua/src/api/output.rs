@@ -35,6 +35,9 @@ pub static FUNCTIONS: &[Function] = &[
 #[derive(Clone, Copy)]
 pub(crate) struct Ended;
 
+/// Lua code took the client's connection as a raw socket: the response is its own affair.
+pub(crate) struct RawSocket;
+
 fn print(call: &mut Call<'_>) -> Result {
     write(call, false)
 }
@@ -62,18 +65,22 @@ fn write(call: &mut Call<'_>, newline: bool) -> Result {
         check(lua, n, n, 0)?;
     }
     let req = call.request()?;
+    if req.method == http1::Method::Head && req.is_main() {
+        begin(req);
+        return call.failure("header only");
+    }
     if req.context.get::<Ended>().is_some() {
         return call.failure("seen eof");
     }
+    if req.context.get::<RawSocket>().is_some() {
+        return call.failure("raw request socket acquired");
+    }
     begin(req);
-    let head = req.method == http1::Method::Head;
-    if !head {
-        for n in 1..=count {
-            append(lua, n, &mut req.outgoing);
-        }
-        if newline {
-            req.outgoing.push(b'\n');
-        }
+    for n in 1..=count {
+        append(lua, n, &mut req.outgoing);
+    }
+    if newline {
+        req.outgoing.push(b'\n');
     }
     let much = req.outgoing.len() > OUTGOING_BYTES_MAX && !crate::response::is_buffered(req);
     if much && lua.can_yield() {
@@ -173,6 +180,12 @@ fn flush(call: &mut Call<'_>) -> Result {
     }
     let wait = lua.to_bool(1);
     let req = call.request()?;
+    if req.method == http1::Method::Head && req.is_main() {
+        return call.failure("header only");
+    }
+    if req.context.get::<RawSocket>().is_some() {
+        return call.failure("raw request socket acquired");
+    }
     if req.context.get::<Ended>().is_some() {
         return call.failure("seen eof");
     }

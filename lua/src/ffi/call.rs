@@ -19,6 +19,8 @@ use crate::sched::{Command, Task};
 pub enum Error {
     /// A message; the place of the call is put before it, as `luaL_error` does.
     Text(Cow<'static, str>),
+    /// A message as it is.
+    Plain(Cow<'static, str>),
     /// Argument `n` is not what it should be: `bad argument #n to 'f' (text)`.
     Argument(c_int, Cow<'static, str>),
     /// Whatever stands on top of the stack, as it is.
@@ -208,6 +210,12 @@ fn raise(lua: State<'_>, error: Error) -> c_int {
                 sys::lua_concat(lua.raw, 2);
                 sys::lua_error(lua.raw)
             }
+        }
+        Error::Plain(text) => {
+            lua.push_bytes(&*text);
+            drop(text);
+            // SAFETY: the message is on the stack; no Rust value is alive.
+            unsafe { sys::lua_error(lua.raw) }
         }
         Error::Argument(n, text) => {
             let owned = CString::new(text.replace('\0', "")).unwrap_or_default();

@@ -32,6 +32,28 @@ fn text(pointer: *const c_char) -> String {
 }
 
 impl State<'_> {
+    /// Number of functions on the call stack. Looking at a level takes time in proportion to it, so few are looked at.
+    pub fn depth(self) -> c_int {
+        const DEPTH_MAX: c_int = 1 << 24;
+        let has = |level: c_int| {
+            // SAFETY: a plain structure that Lua fills in.
+            unsafe {
+                let mut record: sys::lua_Debug = std::mem::zeroed();
+                sys::lua_getstack(self.raw, level, &mut record) != 0
+            }
+        };
+        let mut above = 1;
+        while above < DEPTH_MAX && has(above) {
+            above *= 2;
+        }
+        let (mut low, mut high) = (0, above);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if has(middle) { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
     /// The function at `level` of the call stack: 0 is the running one, 1 its caller.
     pub fn frame(self, level: c_int) -> Option<Frame> {
         // SAFETY: a plain structure that Lua fills in.

@@ -80,6 +80,8 @@ fn is_pseudo(index: c_int) -> bool {
 impl<'l> State<'l> {
     /// The registry, as an index.
     pub const REGISTRY: c_int = sys::LUA_REGISTRYINDEX;
+    /// As the number of results of a call: all there are.
+    pub const ALL_RESULTS: c_int = sys::LUA_MULTRET;
     /// The global table, as an index.
     pub const GLOBALS: c_int = sys::LUA_GLOBALSINDEX;
 
@@ -184,6 +186,33 @@ impl<'l> State<'l> {
             }
             _ => None,
         }
+    }
+
+    /// Like [`to_bytes`](Self::to_bytes) for keys met by [`next`](Self::next), which must stay what they are.
+    pub fn to_bytes_copy(self, index: c_int) -> Vec<u8> {
+        self.push_value(index);
+        let text = self.to_bytes(-1).unwrap_or_default().to_vec();
+        self.pop(1);
+        text
+    }
+
+    /// Pushes what `tostring` makes of the value at `index`.
+    ///
+    /// # Errors
+    /// Its `__tostring` failed.
+    pub fn to_text(self, index: c_int) -> Result<(), Raised> {
+        let index = self.absolute(index);
+        self.push_value(Self::GLOBALS);
+        self.raw_get_field(-1, "tostring");
+        self.remove(-2);
+        self.push_value(index);
+        self.protected_call(1, 1)
+    }
+
+    /// Whether the value at `index` is a function written in C.
+    pub fn is_native(self, index: c_int) -> bool {
+        // SAFETY: valid index.
+        unsafe { sys::lua_iscfunction(self.raw, self.valid(index)) != 0 }
     }
 
     pub fn to_pointer(self, index: c_int) -> *const c_void {

@@ -13,8 +13,9 @@ use worker::request::Request;
 
 use super::thread::{Answer, Borrow, Doing, Killed, Op, Thread};
 use super::traceback;
-use crate::ffi::{Coroutine, Resumed, State, Vm, current, watchdog};
+use crate::ffi::{Coroutine, Ref, Resumed, State, Vm, current, watchdog};
 use crate::phase::Phases;
+use crate::runtime;
 
 /// Light threads of one task at a time.
 const THREADS_MAX: usize = 65_536;
@@ -83,11 +84,19 @@ pub struct Task {
     command: Cell<Command>,
     exit: RefCell<Option<Exit>>,
     failed: Cell<bool>,
+    /// The code met the memory limit.
+    starved: Cell<bool>,
     running: Cell<usize>,
     threads: RefCell<SmallVec<[Option<Thread>; 1]>>,
     ready: RefCell<VecDeque<(usize, i32)>>,
     /// The function's error message, where the phase logs it in its own words.
     message: RefCell<Option<Vec<u8>>>,
+    /// `ngx.ctx` of a task without a request.
+    ctx: RefCell<Option<Ref>>,
+    /// What `ngx.on_abort` was given.
+    abort: RefCell<Option<Coroutine>>,
+    /// `ngx.on_abort` was called.
+    aborts: Cell<bool>,
     /// Code of this phase logs its failures itself.
     quiet: bool,
 }
@@ -105,10 +114,14 @@ impl Task {
             command: Cell::default(),
             exit: RefCell::new(None),
             failed: Cell::new(false),
+            starved: Cell::new(false),
             running: Cell::new(0),
             threads: RefCell::new(threads),
             ready: RefCell::default(),
             message: RefCell::new(None),
+            ctx: RefCell::new(None),
+            abort: RefCell::new(None),
+            aborts: Cell::new(false),
             quiet: false,
         };
         task.running.set(arguments as usize);
@@ -130,6 +143,11 @@ impl Task {
     /// The VM.
     pub fn vm(&self) -> &Rc<Vm> {
         &self.vm
+    }
+
+    /// Where `ngx.ctx` of a task without a request is kept.
+    pub(crate) fn ctx(&self) -> &RefCell<Option<Ref>> {
+        &self.ctx
     }
 
     pub(crate) fn request_pointer(&self) -> Option<NonNull<Request>> {
@@ -211,13 +229,17 @@ impl Task {
         loop {
             let Some(co) = self.last(index) else { return };
             self.running.set(index);
-            watchdog::resumed();
+            watchdog::resumed(co);
             let resumed = co.resume(values);
             watchdog::stopped();
             let next = match resumed {
                 Resumed::Yielded => self.yielded(index, co),
                 Resumed::Ended => self.co_ended(index, co),
-                Resumed::Failed | Resumed::NoMemory => self.co_failed(index, co),
+                Resumed::Failed => self.co_failed(index, co),
+                Resumed::NoMemory => {
+                    self.starved.set(true);
+                    self.co_failed(index, co)
+                }
             };
             match next {
                 Some(next) => (index, values) = next,
@@ -283,7 +305,11 @@ impl Task {
     }
 
     fn add(&self, coroutine: Coroutine, parent: State<'static>) -> usize {
-        let thread = Some(Thread::new(coroutine, Some(parent)));
+        self.add_thread(Thread::new(coroutine, Some(parent)))
+    }
+
+    fn add_thread(&self, thread: Thread) -> usize {
+        let thread = Some(thread);
         let mut threads = self.threads.borrow_mut();
         match threads.iter().position(Option::is_none) {
             // place 0 is the entry thread's for good
@@ -441,6 +467,25 @@ impl Task {
         Killed::Yes
     }
 
+    /// Whether `ngx.on_abort` was called.
+    pub(crate) fn has_abort(&self) -> bool {
+        self.aborts.get()
+    }
+
+    /// Keeps the function of `ngx.on_abort`, on the stack of a coroutine of its own.
+    pub(crate) fn set_abort(&self, coroutine: Coroutine) {
+        self.aborts.set(true);
+        *self.abort.borrow_mut() = Some(coroutine);
+    }
+
+    /// Starts the function of `ngx.on_abort` as a light thread; `false`: there is none.
+    pub(super) fn start_abort(&self) -> bool {
+        let Some(coroutine) = self.abort.take() else { return false };
+        let index = self.add_thread(Thread::new(coroutine, None));
+        self.ready.borrow_mut().push_back((index, 0));
+        true
+    }
+
     /// The next thing to do that needs the request, with its thread.
     pub(super) fn next_borrow(&self) -> Option<(usize, Borrow)> {
         let mut threads = self.threads.borrow_mut();
@@ -481,6 +526,14 @@ impl Task {
     /// Gives thread `index` what it waited for; it can run again.
     pub(super) fn answer(&self, index: usize, answer: Answer, request: Option<&mut Request>) {
         let Some(co) = self.last(index) else { return };
+        match &answer {
+            Answer::Exit(exit) => self.set_exit(exit.clone()),
+            Answer::Logged(level, text, _) => match &request {
+                Some(request) => request.log(*level, format_args!("{text}")),
+                None => self.log(*level, format_args!("{text}")),
+            },
+            _ => {}
+        }
         co.set_top(0);
         let values = answer.deliver(co, request);
         self.with_thread(index, |thread| thread.doing = Doing::Ready);
@@ -509,6 +562,9 @@ impl Drop for Task {
             && thread.chain.len() == 1
         {
             self.vm.recycle(thread.own);
+        }
+        if self.starved.get() {
+            runtime::starved(&self.vm);
         }
     }
 }

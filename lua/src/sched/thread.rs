@@ -5,7 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 
 use smallvec::SmallVec;
+use worker::log::Level;
 use worker::request::Request;
+
+use super::task::Exit;
 
 use crate::ffi::{Coroutine, State};
 
@@ -23,6 +26,10 @@ pub enum Answer {
     Partial(Cow<'static, str>, Vec<u8>),
     /// A string.
     Bytes(bytes::Bytes),
+    /// No return: the handler ends so.
+    Exit(Exit),
+    /// Another answer, and a line for the error log.
+    Logged(Level, String, Box<Answer>),
     /// Whatever the function pushes; it returns how many values.
     Push(Push),
 }
@@ -44,7 +51,8 @@ impl Answer {
     /// Pushes the values and tells how many.
     pub(super) fn deliver(self, to: State<'_>, request: Option<&mut Request>) -> i32 {
         match self {
-            Answer::Nothing => 0,
+            Answer::Nothing | Answer::Exit(_) => 0,
+            Answer::Logged(_, _, answer) => answer.deliver(to, request),
             Answer::True => {
                 to.push_bool(true);
                 1

@@ -19,19 +19,14 @@ pub(crate) fn of(coroutines: &[State<'_>]) -> String {
 }
 
 fn frames(out: &mut String, co: State<'_>) {
+    let depth = co.depth();
     let mut level = 0;
-    let mut skipped = false;
     while let Some(frame) = co.frame(level) {
         level += 1;
-        if level > TOP && !skipped {
-            skipped = true;
-            if co.frame(level + BOTTOM).is_some() {
-                out.push_str("\n\t...");
-                while co.frame(level + BOTTOM).is_some() {
-                    level += 1;
-                }
-                continue;
-            }
+        if level == TOP && depth > TOP + BOTTOM {
+            out.push_str("\n\t...");
+            level = depth - BOTTOM;
+            continue;
         }
         let _ = write!(out, "\n\t{}:", frame.source);
         if frame.line > 0 {

@@ -24,6 +24,12 @@ const fn table() -> [u32; 256] {
 #[derive(Debug, Clone, Copy)]
 pub struct Crc32(u32);
 
+impl Default for Crc32 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Crc32 {
     /// Of nothing so far.
     pub fn new() -> Self {

@@ -10,7 +10,7 @@
 
 mod carry;
 mod chash;
-mod crc32;
+pub mod crc32;
 mod group;
 mod hash;
 mod ip_hash;

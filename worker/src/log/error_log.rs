@@ -140,6 +140,11 @@ pub fn process(level: Level, message: fmt::Arguments<'_>) {
     });
 }
 
+/// Whether messages of `level` that belong to no request are logged.
+pub fn process_enabled(level: Level) -> bool {
+    PROCESS.with_borrow(|log| log.as_ref().is_none_or(|log| log.enabled(level)))
+}
+
 /// What a request adds to its lines.
 pub struct RequestContext<'a>(&'a Request);
 

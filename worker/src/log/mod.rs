@@ -6,7 +6,7 @@ mod target;
 pub mod time;
 mod trouble;
 
-pub use error_log::{ErrorLog, Level, RequestContext, Text, process, set_process_log};
+pub use error_log::{ErrorLog, Level, RequestContext, Text, process, process_enabled, set_process_log};
 pub use file::{Buffering, LogFile, LogRegistry, open_to_append};
 pub use target::{Target, parse_target};
 pub use trouble::Trouble;

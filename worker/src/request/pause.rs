@@ -10,7 +10,7 @@ use crate::fault::{Fault, Kind, Side};
 impl Request {
     /// Resolves when the client goes away. Nobody else may receive from its connection meanwhile,
     /// unless the request is on a stream.
-    pub(crate) fn hung_up(&self) -> impl Future<Output = ()> + use<> {
+    pub fn hung_up(&self) -> impl Future<Output = ()> + use<> {
         let stream = self.conn.stream.clone();
         let watch = self.watch.clone();
         let at_once = self.context.lasting::<HoldsPlace>().is_some();

@@ -29,6 +29,11 @@ pub trait Balancer {
         Vec::new()
     }
 
+    /// Whether one more try may be made for `req` after one that failed, within [`tries`](Self::tries).
+    fn may_try_again(&self, _req: &Request) -> bool {
+        true
+    }
+
     /// Hears that the head of a response from `picked` is about to be passed on; may add fields to it (`sticky cookie`).
     fn header(&self, _req: &mut Request, _picked: &Picked) {}
 }

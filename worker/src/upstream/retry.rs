@@ -71,6 +71,7 @@ impl Tries {
         let condition =
             if sent && !order.idempotent { condition.or(Conditions::NON_IDEMPOTENT) } else { condition };
         order.settings.next_upstream.contains(condition)
+            && order.upstream.balancer.may_try_again(req)
             && is_repeatable(order, sent)
             && (timeout == 0 || net::now().0.saturating_sub(self.start) < timeout)
     }

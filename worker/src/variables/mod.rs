@@ -37,6 +37,9 @@ pub struct Variable {
 /// A built-in getter. `tail` is the rest of the name behind a prefix (`user_agent` of `$http_user_agent`).
 pub type Get = fn(req: &mut Request, tail: &[u8], out: &mut Vec<u8>) -> bool;
 
+/// Reacts to an assignment.
+pub type Set = fn(&mut Request, &[u8]);
+
 impl Variable {
     /// A plain variable, computed at each use.
     pub const fn new(name: &'static str, doc: &'static str, get: Get) -> Self {
@@ -83,6 +86,17 @@ pub enum Source {
     Stored,
     /// Assigned by `set`; empty until then, which is logged. Gives way to whatever else computes a variable of the name.
     Set,
+}
+
+/// What became of an assignment by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assigned {
+    /// It was made.
+    Yes,
+    /// The variable cannot be assigned.
+    ReadOnly,
+    /// There is no such variable.
+    Unknown,
 }
 
 /// Index of a used variable.
@@ -158,6 +172,26 @@ impl Request {
             (Some(set), Some(value)) => set(self, value),
             (Some(set), None) => set(self, b""),
             (None, value) => self.values.put(id, value),
+        }
+    }
+
+    /// Assigns the variable called `name`, in lower case; `None`: it has no value from now on.
+    pub fn assign_variable_by_name(&mut self, name: &[u8], value: Option<&[u8]>) -> Assigned {
+        let config = Rc::clone(&self.config);
+        if let Some(id) = config.variable_names.get(name) {
+            if !config.variables[id.0 as usize].is_changeable() {
+                return Assigned::ReadOnly;
+            }
+            self.set_variable(*id, value);
+            return Assigned::Yes;
+        }
+        match config.builtin_variables.find_set(name) {
+            None => Assigned::Unknown,
+            Some(None) => Assigned::ReadOnly,
+            Some(Some(set)) => {
+                set(self, value.unwrap_or_default());
+                Assigned::Yes
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use conf::{Error, Node, Result, Span};
 
-use super::{Get, Source, VarId, Variable};
+use super::{Get, Set, Source, VarId, Variable};
 use crate::request::Request;
 
 /// A variable some template uses.
@@ -22,6 +22,16 @@ pub struct CompiledVariable {
     pub set: Option<fn(&mut Request, &[u8])>,
 }
 
+impl CompiledVariable {
+    /// Whether the variable may be assigned at run time.
+    pub(super) fn is_changeable(&self) -> bool {
+        match &self.source {
+            Source::Builtin { tail, .. } => self.set.is_some() || (self.assignable && !tail.is_empty()),
+            Source::Computed(_) | Source::Stored | Source::Set => true,
+        }
+    }
+}
+
 /// Modules' variables by name.
 #[derive(Clone, Default)]
 pub struct Builtins {
@@ -37,6 +47,11 @@ impl Builtins {
             let tail = if variable.prefix { &name[variable.name.len()..] } else { &[][..] };
             (variable.get, tail)
         })
+    }
+
+    /// How `name` reacts to assignments, if it is a variable and if it does.
+    pub(super) fn find_set(&self, name: &[u8]) -> Option<Option<Set>> {
+        self.lookup(std::str::from_utf8(name).ok()?).map(|variable| variable.set)
     }
 
     fn lookup(&self, name: &str) -> Option<&'static Variable> {

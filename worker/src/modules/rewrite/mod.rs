@@ -20,6 +20,7 @@ use crate::phase::{Flow, Phase, order};
 use crate::request::Request;
 use crate::script::Template;
 
+pub use program::Instruction;
 use program::{Code, Program};
 use run::Rewriter;
 
@@ -28,6 +29,11 @@ pub const MODULE: Rewrite = Rewrite;
 
 /// Key of [`RewriteConf`].
 pub static CONF: Slot<RewriteConf> = Slot::new();
+
+/// Adds an instruction of another module at this place of the text.
+pub fn add_instruction(cx: &mut Builder, instruction: Rc<dyn Instruction>) {
+    cx.conf_around_if(&CONF).codes.push(Code::Guest(instruction));
+}
 
 /// See the module's documentation.
 pub struct Rewrite;

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use super::Computed;
 use super::condition::Condition;
+use crate::phase::Flow;
 use crate::regex::Regex;
+use crate::request::Request;
 use crate::script::Template;
 use crate::variables::VarId;
 
@@ -13,6 +15,12 @@ pub(super) struct Program {
     pub(super) codes: Box<[Code]>,
     /// `rewrite_log`: what happens is logged at `notice`.
     pub(super) log: bool,
+}
+
+/// An instruction of another module.
+pub trait Instruction {
+    /// Carries it out; a flow ends the program.
+    fn run(&self, req: &mut Request) -> Option<Flow>;
 }
 
 /// One instruction.
@@ -25,6 +33,8 @@ pub(super) enum Code {
     Set { variable: VarId, value: Template },
     /// A variable that another module computes.
     Compute { variable: VarId, args: Box<[Template]>, call: Rc<dyn Computed> },
+    /// An instruction of another module (`set_by_lua`).
+    Guest(Rc<dyn Instruction>),
     /// `break`.
     Break,
     /// `if`: what is inside follows.

@@ -99,6 +99,7 @@ impl Machine<'_> {
                         Err(flow) => Some(flow),
                     }
                 }
+                Code::Guest(instruction) => instruction.run(req),
                 Code::Rewrite(code) => self.rewrite(req, code),
                 Code::Return { status, text } => Some(respond(req, *status, text)),
                 Code::Break => {

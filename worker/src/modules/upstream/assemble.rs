@@ -73,7 +73,11 @@ fn assemble(
     if let Some(zone) = conf.zone {
         groups.zoned.push((Rc::clone(&group), zone));
     }
-    cx.upstreams.add(span, Rc::new(Upstream::new(name, group, keepalive)))
+    let balancer = match conf.guest {
+        Some(guest) => guest(group),
+        None => group,
+    };
+    cx.upstreams.add(span, Rc::new(Upstream::new(name, balancer, keepalive)))
 }
 
 fn check(name: &str, span: &Span, conf: &UpstreamConf, resolver: bool) -> Result<()> {

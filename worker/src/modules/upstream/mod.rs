@@ -19,6 +19,7 @@ use conf::{Arity, Contexts, Directive, Node, Result, Setting, Shape};
 use crate::balance::{Method, Seed, Server, Sticky};
 use crate::build::{Builder, Conf, LevelKind, MergeCx, Slot};
 use crate::module::Module;
+use crate::upstream::Balancer;
 use crate::worker::Worker;
 use crate::zone::ZoneRef;
 
@@ -134,6 +135,21 @@ struct UpstreamConf {
     keepalive_time: Setting<u64>,
     keepalive_timeout: Setting<u64>,
     zone: Option<ZoneRef>,
+    /// What chooses in place of the method, or before it.
+    guest: Option<Guest>,
+}
+
+/// Makes the balancer of another module (`balancer_by_lua`), given the one of the block's servers.
+pub type Guest = Box<dyn FnOnce(Rc<dyn Balancer>) -> Rc<dyn Balancer>>;
+
+/// Lets `guest` choose the servers of the current `upstream` block.
+pub fn set_guest(cx: &mut Builder, node: &Node, guest: Guest) -> Result<()> {
+    let conf = cx.conf(&CONF);
+    if conf.guest.is_some() {
+        return Err(node.predicate("is duplicate"));
+    }
+    conf.guest = Some(guest);
+    Ok(())
 }
 
 impl Conf for UpstreamConf {

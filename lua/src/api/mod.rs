@@ -89,6 +89,7 @@ pub static TABLES: &[&[Function]] = &[
     info::FUNCTIONS,
     capture::FUNCTIONS,
     socket::tcp_api::FUNCTIONS,
+    socket::options::FUNCTIONS,
     socket::req::FUNCTIONS,
     socket::udp::FUNCTIONS,
     abort::FUNCTIONS,

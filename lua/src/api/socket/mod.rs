@@ -3,6 +3,7 @@
 //! A socket is a Lua table with our [`tcp::Tcp`] (or [`udp::Udp`]) in its first place and the methods in its metatable, as
 //! libraries expect. Reading and writing are independent: one thread may wait in each.
 
+pub mod options;
 pub mod pool;
 pub mod req;
 pub mod tcp;

@@ -287,7 +287,7 @@ fn request_ids() {
 #[test]
 fn limits_of_rate_and_connections() {
     let (gw, origin) =
-        with_plugins(r#""limit-req": {"rate": 1, "burst": 0, "key": "remote_addr", "rejected_code": 429}"#);
+        with_plugins(r#""limit-req": {"rate": 0.1, "burst": 0, "key": "remote_addr", "rejected_code": 429}"#);
     assert_eq!((gw.get("/").status, gw.get("/").status), (200, 429));
     route(&gw, &origin, r#""limit-req": {"rate": 20, "burst": 5, "key": "remote_addr"}"#);
     let begin = std::time::Instant::now();

@@ -470,4 +470,28 @@ pub(crate) static DIRECTIVES: &[Directive<Builder>] = &[
         "Whether Lua code is loaded once; off loads everything anew for each request.",
         |cx, node| cx.conf(&LOCATION).set.code_cache.set(node.flag()?),
     ),
+    simple(
+        "lua_shared_dict",
+        Contexts::HTTP,
+        Arity::Exactly(2),
+        "",
+        "Declares a dictionary that all workers share: ngx.shared.NAME.",
+        crate::api::shared::declare,
+    ),
+    simple(
+        "lua_regex_cache_max_entries",
+        Contexts::HTTP,
+        Arity::Exactly(1),
+        "1024",
+        "How many compiled patterns of ngx.re a worker keeps (option o).",
+        crate::api::re::cache_max_entries,
+    ),
+    simple(
+        "lua_regex_match_limit",
+        Contexts::HTTP,
+        Arity::Exactly(1),
+        "0",
+        "How much a match of ngx.re may try; 0: PCRE2's own limit of ten million.",
+        crate::api::re::match_limit,
+    ),
 ];

@@ -49,6 +49,7 @@ mod join;
 mod module;
 mod number;
 pub mod phase;
+pub mod re;
 mod response;
 mod runtime;
 pub mod sched;

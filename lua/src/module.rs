@@ -35,6 +35,8 @@ impl Module for Lua {
         cx.register(&HTTP);
         cx.register(&LOCATION);
         cx.register(&OWN);
+        cx.register(&crate::api::shared::CONF);
+        cx.register(&crate::api::re::CONF);
     }
 
     fn attach(&self, cx: &mut Attach<'_>) -> Result<()> {

@@ -57,7 +57,7 @@ pub(crate) fn vm_for(req: &mut Request) -> Result<Rc<Vm>, String> {
         return Ok(own.0);
     }
     let worker = worker().ok_or("the Lua VM was not started")?;
-    let vm = make(&http_settings(&worker))?;
+    let vm = make(&http_settings(&worker), Some(&worker.config))?;
     init(&vm, &worker.config)?;
     req.context.keep_lasting(OwnVm(Rc::clone(&vm)));
     Ok(vm)
@@ -99,7 +99,8 @@ pub(crate) fn starved(vm: &Rc<Vm>) {
         Level::Alert,
         format_args!("lua_memory_limit: {used} bytes are in use after collecting, the Lua VM is replaced"),
     );
-    let new = make(&http_settings(&worker)).and_then(|new| init(&new, &worker.config).map(|()| new));
+    let new = make(&http_settings(&worker), Some(&worker.config))
+        .and_then(|new| init(&new, &worker.config).map(|()| new));
     match new {
         Ok(new) => RUNTIME.with_borrow_mut(|runtime| {
             if let Some(runtime) = runtime {
@@ -115,7 +116,7 @@ pub(crate) fn starved(vm: &Rc<Vm>) {
 /// # Errors
 /// `init_by_lua` failed.
 pub(crate) fn prepare(worker: &Rc<Worker>) -> Result<(), String> {
-    let vm = make(&http_settings(worker))?;
+    let vm = make(&http_settings(worker), Some(&worker.config))?;
     watchdog::start(Duration::from_millis(http_settings(worker).time_limit));
     RUNTIME.set(Some(Runtime { vm: Rc::clone(&vm), worker: Rc::clone(worker) }));
     init(&vm, &worker.config)
@@ -158,12 +159,18 @@ fn run_alone(vm: &Rc<Vm>, code: &Code, phase: Phases) -> Result<(), String> {
     }
 }
 
-/// A VM with the API and the module paths.
-pub(crate) fn make(settings: &HttpConf) -> Result<Rc<Vm>, String> {
+/// A VM with the API and the module paths; with the shared dictionaries where there is a configuration that has them, which a
+/// VM of another thread has not.
+pub(crate) fn make(settings: &HttpConf, config: Option<&Config>) -> Result<Rc<Vm>, String> {
     let vm = Vm::new(settings.memory_limit)?;
     let lua = vm.main();
     paths(lua, settings);
     crate::api::install(lua);
+    if let Some(config) = config {
+        crate::api::shared::setup(lua, config)?;
+    }
+    crate::api::re::setup(lua, config);
+    crate::api::library::setup(lua);
     Ok(vm)
 }
 

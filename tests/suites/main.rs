@@ -20,6 +20,8 @@ mod gateways;
 mod includes;
 /// Lua handlers.
 mod lua;
+/// Dictionaries, patterns, JSON and modules for Lua code.
+mod lua_libraries;
 /// Raw messages and mutations of them, in every kind of location.
 mod probe;
 /// Processes: reload, upgrade, killed workers and masters.

@@ -86,7 +86,7 @@ fn enabled(call: &mut Call<'_>, level: Level) -> bool {
     }
 }
 
-fn say(call: &mut Call<'_>, level: Level, line: &str) {
+pub(super) fn say(call: &mut Call<'_>, level: Level, line: &str) {
     if let Ok(req) = call.request() {
         return req.log(level, format_args!("{line}"));
     }

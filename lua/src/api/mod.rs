@@ -10,6 +10,7 @@ pub mod args;
 pub mod balancer;
 pub mod body;
 pub mod capture;
+pub mod cjson;
 pub mod control;
 pub mod coroutine;
 pub mod encode;
@@ -17,12 +18,16 @@ pub mod exit;
 pub mod fields;
 pub mod header;
 pub mod info;
+pub mod library;
 pub mod log;
 pub mod magic;
+pub mod ndk;
 pub mod output;
 pub mod process;
+pub mod re;
 pub mod req;
 pub mod semaphore;
+pub mod shared;
 pub mod sleep;
 pub mod socket;
 pub mod thread;
@@ -96,6 +101,7 @@ pub static TABLES: &[&[Function]] = &[
     worker_thread::FUNCTIONS,
     process::FUNCTIONS,
     balancer::FUNCTIONS,
+    re::FUNCTIONS,
 ];
 
 /// What topics set up beside their functions, with the empty stack of a new VM.
@@ -111,6 +117,8 @@ static SETUPS: &[fn(State<'_>)] = &[
     socket::udp::setup,
     balancer::setup,
     process::setup,
+    cjson::setup,
+    ndk::setup,
 ];
 
 /// Runs Lua text of our own, and leaves its `results` results on the stack.

@@ -175,7 +175,7 @@ fn on_thread(
                 memory_limit: setting.memory_max,
                 ..HttpConf::default()
             };
-            let vm = runtime::make(&conf).map_err(String::into_bytes)?;
+            let vm = runtime::make(&conf, None).map_err(String::into_bytes)?;
             OWN.set(Some(Rc::clone(&vm)));
             vm
         }

@@ -14,6 +14,8 @@ pub mod call;
 mod coroutine;
 pub(crate) mod current;
 pub mod debug;
+pub(crate) mod library;
+pub mod pcre;
 mod state;
 mod userdata;
 mod vm;

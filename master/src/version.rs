@@ -36,6 +36,7 @@ impl Build<'_> {
         let mut text = self.version();
         let _ = writeln!(text, "built with Rust {RUST}");
         if self.has("ngx_http_ssl_module") {
+            text.push_str("built with OpenSSL 3.0.0 names and texts; TLS is rustls with aws-lc-rs\n");
             text.push_str("TLS SNI support enabled\n");
         }
         let _ = writeln!(text, "configure arguments: {}", self.arguments().join(" "));

@@ -7,6 +7,7 @@ mod gateway;
 mod load;
 mod origin;
 mod places;
+mod secure;
 pub mod strict;
 
 pub use client::{Answer, Client, get, request};
@@ -17,3 +18,4 @@ pub use gateway::{
 pub use load::{Habit, Load, Loss, Lost};
 pub use origin::{Origin, Script, Seen, read_request};
 pub use places::{Places, WAIT_MAX};
+pub use secure::{Certificate, SecureClient};

@@ -30,3 +30,5 @@ mod processes;
 mod proxy;
 /// Too little of something: descriptors, disk, patience.
 mod scarcity;
+/// TLS on both sides.
+mod tls;

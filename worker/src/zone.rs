@@ -23,6 +23,8 @@ pub enum ZoneKind {
     Dict,
     /// `keys_zone` of a `proxy_cache_path`.
     Cache,
+    /// `ssl_session_cache shared:…`, and the keys of tickets.
+    TlsSessions,
     /// Counters of the process group (`stub_status`).
     Counters,
 }
@@ -37,6 +39,7 @@ impl ZoneKind {
             ZoneKind::Sticky => shm::Sticky::KIND,
             ZoneKind::Dict => shm::Dict::KIND,
             ZoneKind::Cache => shm::CacheIndex::KIND,
+            ZoneKind::TlsSessions => shm::Sessions::KIND,
             ZoneKind::Counters => crate::counters::Counters::zone_kind(),
         }
     }
@@ -99,6 +102,7 @@ impl ZoneSpec {
             ZoneKind::Sticky => shm::Sticky::format(zone).map(drop),
             ZoneKind::Dict => shm::Dict::format(zone).map(drop),
             ZoneKind::Cache => shm::CacheIndex::format(zone).map(drop),
+            ZoneKind::TlsSessions => shm::Sessions::format(zone).map(drop),
             ZoneKind::Counters => Ok(()),
         }
     }
@@ -222,6 +226,11 @@ impl ZoneTable {
             Some(ZoneSpec { name, size: zone.size?, kind: zone.kind, groups })
         };
         self.zones.iter().filter_map(spec).collect()
+    }
+
+    /// The zone called `name`, if it was declared.
+    pub fn find(&self, name: &str) -> Option<ZoneRef> {
+        self.zones.iter().find(|zone| &*zone.cell.name == name).map(|zone| Rc::clone(&zone.cell))
     }
 
     /// Gives the zone called `name` its memory.

@@ -169,7 +169,8 @@ impl Request {
 
     fn choose_server(&mut self, conn: &Rc<Connection>) {
         let servers = &conn.listening.servers;
-        let mut server = Rc::clone(&servers.default);
+        // who names nobody means whom the TLS client asked for
+        let mut server = Rc::clone(if self.host.is_empty() { &conn.server } else { &servers.default });
         if !servers.names.is_empty() {
             let host = std::mem::take(&mut self.host);
             let found = servers

@@ -8,6 +8,7 @@ mod head_in;
 mod head_out;
 mod preface;
 mod proxied;
+mod secure;
 mod serve;
 mod write;
 
@@ -22,8 +23,11 @@ pub use h1::H1;
 pub(crate) use h1::{answer_expectation, receive_body};
 pub use h2::H2;
 pub(crate) use head_out::write_head;
+pub(crate) use secure::Greeting;
+pub use secure::{Handshake, HandshakeHook, TlsFacts};
 pub(crate) use write::{write_body, write_copied};
 
+use crate::config::Server;
 use crate::log::Level;
 use crate::modules::http;
 use crate::transport::Transport;
@@ -46,8 +50,12 @@ pub struct Connection {
     nodelay: Cell<bool>,
     /// The listening address it came through.
     pub listening: Rc<Listening>,
+    /// The server of requests that name no other: the address's default, or the one the TLS client asked for.
+    pub server: Rc<Server>,
     /// Whether it is encrypted.
     pub secure: bool,
+    /// What TLS told of the client.
+    pub tls: Option<Box<TlsFacts>>,
     /// Requests so far, the current one included (`$connection_requests`).
     pub requests: Cell<u64>,
     /// When it was accepted.
@@ -65,8 +73,10 @@ impl Connection {
             early: Cell::default(),
             local: OnceCell::from(net::Addr::unix("")),
             nodelay: Cell::new(true),
+            server: Rc::clone(&listening.servers.default),
             listening,
             secure: false,
+            tls: None,
             requests: Cell::new(0),
             accepted: net::now(),
         }

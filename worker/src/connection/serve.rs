@@ -25,6 +25,7 @@ use super::h1::H1;
 use super::head_in::{HeadIn, read_head};
 use super::preface::{self, Protocol};
 use super::proxied::read_header;
+use super::secure::{Greeted, Greeting};
 use super::{ClientAddr, Connection, h2};
 use crate::io::Io;
 use crate::log::Level;
@@ -51,18 +52,24 @@ pub(super) async fn connection(
 ) {
     let worker = guard.worker();
     let Some(conn) = Box::pin(establish(worker, listening, stream, peer)).await else { return };
-    let conf = conn.listening.servers.default.confs.get(&http::SERVER);
+    let conf = conn.server.confs.get(&http::SERVER);
     let mut wait_ms = conf.client_header_timeout;
-    if conn.listening.http2 {
+    // with TLS the handshake has settled what is spoken, without the first bytes do
+    let agreed = conn.tls.as_deref().is_some_and(|tls| tls.protocol.as_deref() == Some(&b"h2"[..]));
+    if conn.listening.http2 && (agreed || !conn.listening.secure) {
         match Box::pin(preface::choose(&conn, wait_ms)).await {
-            Some(Protocol::Http2(early)) => return Box::pin(h2::serve(worker, &conn, early)).await,
-            Some(Protocol::Http1) => {}
-            None => return,
+            Some(Protocol::Http2(early)) => {
+                Box::pin(h2::serve(worker, &conn, early)).await;
+                return conn.stream.close().await;
+            }
+            Some(Protocol::Http1) if !agreed => {}
+            _ => return,
         }
     }
     loop {
         match Box::pin(busy(worker, &conn, wait_ms)).await {
             Spell::Close => {
+                conn.stream.close().await;
                 // a background subrequest may still hold the stream
                 if Rc::strong_count(&conn) > 1 {
                     let _ = conn.stream.socket().shutdown();
@@ -104,17 +111,30 @@ async fn establish(
     } else {
         Default::default()
     };
-    let secure = listening.secure;
+    let greeted = if listening.secure {
+        // a handshake goes back and forth in small pieces
+        if !nodelay.replace(true) {
+            // a failure means the peer is gone already, which the first read will tell
+            let _ = stream.set_nodelay(true);
+        }
+        let greeting = Greeting { worker, number, listening: &listening, client: &client };
+        Box::pin(greeting.run(stream, early)).await?
+    } else {
+        let server = Rc::clone(&listening.servers.default);
+        Greeted { transport: Transport::Plain(stream), server, tls: None, early }
+    };
     Some(Rc::new(Connection {
         number,
-        stream: Transport::Plain(stream),
+        stream: greeted.transport,
         client: Rc::new(client),
         proxied: proxied.map(Box::new),
-        early: Cell::new(early),
+        early: Cell::new(greeted.early),
         local,
         nodelay,
         listening,
-        secure,
+        server: greeted.server,
+        secure: greeted.tls.is_some(),
+        tls: greeted.tls,
         requests: Cell::new(0),
         accepted: net::now(),
     }))
@@ -137,7 +157,7 @@ async fn busy(worker: &Rc<Worker>, conn: &Rc<Connection>, mut wait_ms: u64) -> S
     let mut h1 = H1::new(conn.stream.clone());
     h1.inbuf = conn.early.take();
     let mut req = worker.request(conn, Io::H1(Box::new(h1)));
-    let default = Rc::clone(&conn.listening.servers.default);
+    let default = Rc::clone(&conn.server);
     let mut stage = worker.counters.stage(Status::Waiting);
     let spell = loop {
         let head = read_head(&mut req, &default, wait_ms, &mut stage).await;
@@ -161,7 +181,10 @@ async fn busy(worker: &Rc<Worker>, conn: &Rc<Connection>, mut wait_ms: u64) -> S
             }
             _ => {
                 req.begin(conn);
-                phase::run(&mut req).await;
+                match req.tls_objection() {
+                    None => phase::run(&mut req).await,
+                    Some(flow) => phase::run_refused(&mut req, flow).await,
+                }
             }
         }
         if !finish(&mut req).await {
@@ -189,6 +212,7 @@ async fn finish(req: &mut Request) -> bool {
     }
     if h1.aborted || !h1.finished {
         // what was promised and not delivered must be visible: the connection ends in the middle of the response
+        req.conn.stream.cut_off();
         let partial = req.out.sent;
         let h1 = req.io.h1();
         if partial {

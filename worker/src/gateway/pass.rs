@@ -145,6 +145,7 @@ impl GatewayPass {
         Ok(Order {
             settings,
             upstream,
+            tls: None,
             rewrite: &AsIs,
             upload,
             protocol: None,

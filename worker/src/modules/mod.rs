@@ -100,6 +100,7 @@ pub const ALL: &[&dyn Module] = &[
     &upstream::KEEPALIVE,
     &upstream::STICKY,
     &upstream::ZONE,
+    &proxy::ssl::MODULE,
     &proxy::MODULE,
     &fastcgi::MODULE,
     &uwsgi::MODULE,

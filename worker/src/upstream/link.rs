@@ -6,6 +6,7 @@ use net::{Buf, ConnectOptions};
 
 use super::pool::{Idle, Pool};
 use super::retry::Failure;
+use super::secure::TlsKey;
 use super::{Blame, Order, Outcome, Picked, Upstream};
 use crate::request::Request;
 use crate::transport::Transport;
@@ -55,23 +56,33 @@ pub(super) struct Link {
     requests: u64,
     born: u64,
     tag: usize,
+    /// See [`Idle::tls`]; `None` inside: it is made for one request only.
+    tls: Option<TlsKey>,
+    keepable: bool,
     upstream: Rc<Upstream>,
 }
 
 impl Link {
     /// A kept connection to the chosen server, if there is one.
-    pub(super) fn kept(order: &Order<'_>, choice: &Choice) -> Option<Self> {
+    pub(super) fn kept(req: &mut Request, order: &Order<'_>, choice: &Choice) -> Option<Self> {
         let pool = &order.upstream.pool;
         if pool.settings().is_none() || pool.is_empty() {
             return None;
         }
-        let idle = pool.take(&choice.picked().peer.addr, order.tag(), net::now().0)?;
+        let tls = match &order.tls {
+            Some(tls) if tls.is_dynamic() => return None,
+            Some(tls) => Some(tls.key(&tls.name(req, &order.upstream.name))),
+            None => None,
+        };
+        let idle = pool.take(&choice.picked().peer.addr, order.tag(), tls, net::now().0)?;
         Some(Self {
             stream: idle.stream,
             reused: true,
             requests: idle.requests + 1,
             born: idle.born,
             tag: idle.tag,
+            tls,
+            keepable: true,
             upstream: Rc::clone(&order.upstream),
         })
     }
@@ -84,20 +95,30 @@ impl Link {
     ) -> Result<Self, Failure> {
         let options = options(req, order);
         let addr = &choice.picked().peer.addr;
-        match net::connect(addr, &options).await {
-            Ok(stream) => Ok(Self {
-                stream: Transport::Plain(stream),
-                reused: false,
-                requests: 1,
-                born: net::now().0,
-                tag: order.tag(),
-                upstream: Rc::clone(&order.upstream),
-            }),
-            Err(error) if options.bind.is_some() && is_bind_error(&error) => {
-                Err(Failure::io(&error, "bind", "connecting to upstream"))
+        let stream = net::connect(addr, &options).await.map_err(|error| {
+            let call = if options.bind.is_some() && is_bind_error(&error) { "bind" } else { "connect" };
+            Failure::io(&error, call, "connecting to upstream")
+        })?;
+        let (stream, tls) = match &order.tls {
+            None => (Transport::Plain(stream), None),
+            Some(tls) => {
+                let name = tls.name(req, &order.upstream.name);
+                let timeout = order.settings.connect_timeout;
+                order.doing.set(super::secure::DOING);
+                let secure = Box::pin(tls.secure(req, &name, stream, addr, timeout)).await?;
+                (secure, Some(tls.key(&name)))
             }
-            Err(error) => Err(Failure::io(&error, "connect", "connecting to upstream")),
-        }
+        };
+        Ok(Self {
+            stream,
+            reused: false,
+            requests: 1,
+            born: net::now().0,
+            tag: order.tag(),
+            tls,
+            keepable: !order.tls.as_ref().is_some_and(|tls| tls.is_dynamic()),
+            upstream: Rc::clone(&order.upstream),
+        })
     }
 
     /// Keeps the connection for other requests; `buf` becomes the room of its next receive.
@@ -105,6 +126,7 @@ impl Link {
         let entry = Idle {
             addr: choice.picked().peer.addr.clone(),
             tag: self.tag,
+            tls: self.tls,
             requests: self.requests,
             born: self.born,
             since: net::now().0,
@@ -115,7 +137,7 @@ impl Link {
 
     /// Whether the connection is kept after its response at all.
     pub(super) fn is_keepable(&self) -> bool {
-        self.upstream.pool.settings().is_some()
+        self.keepable && self.upstream.pool.settings().is_some()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::secure::TlsClient;
 use super::{Protocol, Settings, Upstream};
 use crate::request::Request;
 
@@ -12,6 +13,8 @@ pub struct Order<'c> {
     pub settings: &'c Settings,
     /// Where to.
     pub upstream: Rc<Upstream>,
+    /// Connections are TLS, made by this.
+    pub tls: Option<Rc<TlsClient>>,
     /// What the module changes in responses.
     pub rewrite: &'c dyn Rewrite,
     /// The body that goes along.

@@ -170,7 +170,7 @@ async fn try_server(
     tries: &Tries,
     mut new_group: bool,
 ) -> Result<Flow, Failure> {
-    let mut kept = Link::kept(order, &choice);
+    let mut kept = Link::kept(req, order, &choice);
     loop {
         begin(req, order, Rc::clone(&choice.picked().peer.name), new_group);
         let link = match kept.take() {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use net::{Addr, Buf};
 
 use super::Upstream;
+use super::secure::TlsKey;
 use crate::transport::Transport;
 
 /// Settings of a pool.
@@ -47,6 +48,8 @@ pub(super) struct Idle {
     pub(super) addr: Addr,
     /// Which location's settings it was made with.
     pub(super) tag: usize,
+    /// With TLS: whose, and for whom.
+    pub(super) tls: Option<TlsKey>,
     /// Requests served over it.
     pub(super) requests: u64,
     /// When it was connected, ms.
@@ -91,10 +94,11 @@ impl Pool {
     }
 
     /// Takes the connection to `addr` that was used last. Connections found dead are dropped.
-    pub(super) fn take(&self, addr: &Addr, tag: usize, now: u64) -> Option<Idle> {
+    pub(super) fn take(&self, addr: &Addr, tag: usize, tls: Option<TlsKey>, now: u64) -> Option<Idle> {
         let settings = self.settings.as_ref()?;
         let mut idle = self.idle.borrow_mut();
-        let fits = |entry: &Idle| (!settings.local || entry.tag == tag) && entry.addr == *addr;
+        let fits =
+            |entry: &Idle| (!settings.local || entry.tag == tag) && entry.addr == *addr && entry.tls == tls;
         while let Some(at) = idle.iter().rposition(fits) {
             let entry = idle.remove(at);
             let expired = now.saturating_sub(entry.since) > settings.timeout;

@@ -124,10 +124,15 @@ impl TrustStore {
             }
         }
         if !self.lists.is_empty() {
+            // as with OpenSSL the failure nearest to the root is told
+            let mut verdict = Ok(());
             for (at, link) in path.iter().enumerate() {
                 let issuer = path.get(at + 1).unwrap_or(link);
-                self.lists.check(&link.parsed, &issuer.parsed, now_s)?;
+                if let Err(why) = self.lists.check(&link.parsed, &issuer.parsed, now_s) {
+                    verdict = Err(why);
+                }
             }
+            verdict?;
         }
         self.check_names(&path, purpose, now_s)
     }
@@ -180,6 +185,18 @@ impl TrustStore {
             }
         }
         Ok(path)
+    }
+
+    /// The trusted certificate that signed `certificate`, DER.
+    pub fn find_issuer(&self, certificate: &[u8]) -> Option<Vec<u8>> {
+        let link = Link::parse(certificate)?;
+        let found = self.issuer_of(&link, &mut 0).ok().flatten()?;
+        Some(found.der.to_vec())
+    }
+
+    /// Whether `fits` one of the trusted certificates, DER.
+    pub(crate) fn any_anchor(&self, fits: impl Fn(&[u8]) -> bool) -> bool {
+        self.anchors.values().flatten().any(|der| fits(der))
     }
 
     fn holds(&self, der: &[u8]) -> bool {

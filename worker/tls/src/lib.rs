@@ -18,6 +18,7 @@ pub mod facts;
 pub mod fuzz;
 pub mod hello;
 pub mod identity;
+pub mod ocsp;
 mod pem;
 mod proof;
 pub mod server;

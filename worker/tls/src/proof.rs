@@ -37,6 +37,17 @@ fn element<'a>(input: &mut &'a [u8], tag: u8) -> Option<Element<'a>> {
     (first == tag).then(|| Element { content: &whole[header..], whole })
 }
 
+/// The content of the element with `tag` at the front of `input`, which is taken off.
+pub(crate) fn content<'a>(input: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
+    Some(element(input, tag)?.content)
+}
+
+/// Takes the element at the front of `input` off, whatever it is.
+pub(crate) fn any_element(input: &mut &[u8]) -> Option<()> {
+    let tag = *input.first()?;
+    element(input, tag).map(drop)
+}
+
 /// The bytes of a BIT STRING that has whole bytes.
 fn bits<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
     match element(input, BIT_STRING)?.content.split_first()? {

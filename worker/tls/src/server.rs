@@ -57,7 +57,10 @@ pub struct ClientAuth {
 
 /// The compiled settings. Cheap to clone.
 #[derive(Clone)]
-pub struct ServerContext(Arc<ServerConfig>);
+pub struct ServerContext {
+    config: Arc<ServerConfig>,
+    tls13: bool,
+}
 
 impl fmt::Debug for ServerContext {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,25 +113,25 @@ impl ServerContext {
                 now: settings.now,
             }));
         }
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), tls13: settings.tls13 })
     }
 
     /// The same with other certificates: those found for one connection.
     pub fn with_identities(&self, identities: Vec<Identity>) -> Self {
-        let mut config = ServerConfig::clone(&self.0);
-        config.cert_resolver = Arc::new(Choice { identities, tls13: true });
-        Self(Arc::new(config))
+        let mut config = ServerConfig::clone(&self.config);
+        config.cert_resolver = Arc::new(Choice { identities, tls13: self.tls13 });
+        Self { config: Arc::new(config), tls13: self.tls13 }
     }
 
     /// The same with other protocols for ALPN.
     pub fn with_protocols(&self, protocols: Vec<Vec<u8>>) -> Self {
-        let mut config = ServerConfig::clone(&self.0);
+        let mut config = ServerConfig::clone(&self.config);
         config.alpn_protocols = protocols;
-        Self(Arc::new(config))
+        Self { config: Arc::new(config), tls13: self.tls13 }
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.config)
     }
 }
 

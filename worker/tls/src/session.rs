@@ -133,8 +133,12 @@ impl Session {
             if count == 0 {
                 break;
             }
+            let mut writer = self.connection.writer();
             // without a limit of the buffer all of it is taken, and memory is the only thing that is written to
-            let _ = self.connection.writer().write_vectored(&slices[..count]);
+            let _ = match &slices[..count] {
+                [only] => writer.write(only),
+                several => writer.write_vectored(several),
+            };
         }
         self.output(out);
     }

@@ -39,7 +39,10 @@ pub(super) async fn stream(mut req: Box<Request>, refused: Option<Refused>) {
     };
     let stage = worker.counters.stage(Status::Writing);
     match refused {
-        None => phase::run(&mut req).await,
+        None => match req.tls_objection() {
+            None => phase::run(&mut req).await,
+            Some(flow) => phase::run_refused(&mut req, flow).await,
+        },
         Some(refused) => refuse(&mut req, &refused).await,
     }
     if let Io::H2(h2) = &req.io {

@@ -15,8 +15,10 @@ use crate::config::{Config, Server};
 use crate::connection::{Listening, ServerSet};
 use crate::listener::{Keepalive, ListenAddr, ListenSpec};
 use crate::locate::NameTable;
+use crate::modules::ssl::{self, TICKET_ZONE_BYTES, TICKET_ZONE_NAME};
 use crate::modules::v2;
 use crate::settings;
+use crate::zone::ZoneKind;
 
 settings! {
     /// Settings of the `http` block as a whole.
@@ -56,6 +58,8 @@ pub struct ListenDirective {
     pub proxy_protocol: bool,
     /// `http2`, the deprecated form of `http2 on`.
     pub http2: bool,
+    /// `ssl`.
+    pub secure: bool,
     /// A socket of its own was asked for although a wildcard address has the port.
     pub bind: bool,
 }
@@ -74,6 +78,7 @@ impl ListenDirective {
             default_server: false,
             proxy_protocol: false,
             http2: false,
+            secure: false,
             bind: false,
         }
     }
@@ -91,6 +96,10 @@ pub(super) fn apply(cx: &mut Builder, node: &Node) -> Result<()> {
     if directives.iter().any(|directive| directive.http2) {
         let text = "the \"listen ... http2\" directive is deprecated, use the \"http2\" directive instead";
         cx.warn(node.warning(text));
+    }
+    if directives.iter().any(|directive| directive.secure) {
+        // where the keys of tickets are that all workers share
+        cx.zone(node, TICKET_ZONE_NAME, Some(TICKET_ZONE_BYTES), ZoneKind::TlsSessions)?;
     }
     let conf = cx.server_conf(&SERVER);
     let listens = conf.set.listens.or_insert_with(|| Rc::from([]));
@@ -133,6 +142,10 @@ fn parse_option(node: &Node, option: &str, listen: &mut ListenDirective) -> Resu
             listen.http2 = true;
             socket_option = false;
         }
+        "ssl" => {
+            listen.secure = true;
+            socket_option = false;
+        }
         "bind" => listen.bind = true,
         "backlog" => {
             spec.backlog = value.parse().ok().filter(|n| *n > 0).ok_or_else(|| invalid("backlog"))?
@@ -150,10 +163,9 @@ fn parse_option(node: &Node, option: &str, listen: &mut ListenDirective) -> Resu
         "so_keepalive" => {
             spec.keepalive = Some(keepalive(value).ok_or_else(|| invalid("so_keepalive value:"))?)
         }
-        "ssl" | "quic" | "setfib" | "accept_filter" | "multipath" => {
+        "quic" | "setfib" | "accept_filter" | "multipath" => {
             let module = match name {
                 "quic" => "ngx_http_v3_module",
-                "ssl" => "ngx_http_ssl_module",
                 _ => "ngx_http_core_module",
             };
             return Err(Error::unsupported(
@@ -206,6 +218,7 @@ pub fn listening(config: &Config) -> Result<Vec<Rc<Listening>>> {
             group_of(&mut groups, listen, server)?.servers.push(server);
         }
     }
+    groups.iter().try_for_each(Group::check_certificates)?;
     let wildcard = |addr: &ListenAddr| matches!(addr, ListenAddr::Tcp(addr) if addr.ip().is_unspecified());
     let covered = |group: &Group<'_>, all: &[Group<'_>]| {
         let ListenAddr::Tcp(addr) = &group.listen.spec.addr else { return None };
@@ -260,6 +273,7 @@ fn group_of<'a, 'g>(
     group.listen.bind |= listen.bind;
     group.listen.proxy_protocol |= listen.proxy_protocol;
     group.listen.http2 |= listen.http2;
+    group.listen.secure |= listen.secure;
     if listen.default_server {
         if group.default.is_some() {
             return Err(Error::at(&server.span, format!("a duplicate default server for {addr}")));
@@ -270,6 +284,30 @@ fn group_of<'a, 'g>(
 }
 
 impl Group<'_> {
+    /// Who listens with TLS needs a certificate: the default server, or, if that refuses all handshakes, every other one.
+    fn check_certificates(&self) -> Result<()> {
+        if !self.listen.secure {
+            return Ok(());
+        }
+        let default = self.default.unwrap_or(self.servers[0]);
+        let confs = |server: &Rc<Server>| {
+            let conf = server.confs.get(&ssl::CONF);
+            (conf.compiled().is_some(), conf.reject_handshake)
+        };
+        let missing = match confs(default) {
+            (true, _) => None,
+            (false, false) => Some(default),
+            (false, true) => self.servers.iter().copied().find(|server| confs(server) == (false, false)),
+        };
+        match missing {
+            None => Ok(()),
+            Some(server) => Err(Error::at(
+                &server.span,
+                "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive",
+            )),
+        }
+    }
+
     fn listening(&self, specific: Vec<(IpAddr, Rc<Listening>)>) -> Listening {
         let default = self.default.unwrap_or(self.servers[0]);
         let mut names = NameTable::default();
@@ -305,7 +343,7 @@ impl Group<'_> {
             until_host: differ.then_some(RequestOptions { stop_at_host: true, ..first }),
             servers: ServerSet { default: Rc::clone(default), names },
             proxy_protocol: self.listen.proxy_protocol,
-            secure: false,
+            secure: self.listen.secure,
             http2: self.listen.http2 || default.confs.get(&v2::SERVER).on,
             specific,
         }

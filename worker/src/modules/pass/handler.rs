@@ -114,6 +114,7 @@ impl<C: Codec> PassHandler<C> {
         Ok(Order {
             settings: &self.settings,
             upstream,
+            tls: None,
             rewrite: &Nothing,
             upload,
             protocol: Some(protocol),

@@ -13,7 +13,7 @@ use super::cookie::CookieRules;
 use super::head::{HeadParts, HeadPlan};
 use super::redirect;
 use super::rule::{self, Rule};
-use super::target::{self, HTTP, Pass, Target, To};
+use super::target::{self, Pass, Scheme, Target, To};
 use super::variables::ProxyContext;
 use crate::body::Progress;
 use crate::build::Builder;
@@ -22,7 +22,7 @@ use crate::fault::Fault;
 use crate::phase::{Flow, Handler, Step};
 use crate::request::{Origin, Request};
 use crate::script::Template;
-use crate::upstream::{self, Order, Rewrite, Settings, Upload, Upstream};
+use crate::upstream::{self, Order, Rewrite, Settings, TlsClient, Upload, Upstream, UpstreamTls};
 
 /// The content handler of a location with `proxy_pass`.
 pub(super) struct ProxyHandler {
@@ -35,11 +35,13 @@ pub(super) struct ProxyHandler {
     pass_body: bool,
     buffer_body: bool,
     rewrites: Rewrites,
+    /// Makes TLS connections, where there may be any.
+    tls: Option<Rc<TlsClient>>,
 }
 
 enum Where {
     /// Known from the configuration.
-    Fixed { upstream: Rc<Upstream>, host: Rc<[u8]>, uri: Box<[u8]> },
+    Fixed { scheme: Scheme, upstream: Rc<Upstream>, host: Rc<[u8]>, uri: Box<[u8]> },
     /// Made from variables.
     Template(Rc<Pass>),
 }
@@ -58,12 +60,22 @@ impl From<Fault> for Stop {
 }
 
 impl ProxyHandler {
-    pub(super) fn new(cx: &mut Builder, conf: &ProxyConf, caches: &Caches, pass: &Rc<Pass>) -> Result<Self> {
+    pub(super) fn new(
+        cx: &mut Builder,
+        conf: &ProxyConf,
+        (caches, tls): (&Caches, &UpstreamTls),
+        pass: &Rc<Pass>,
+    ) -> Result<Self> {
+        let may_be_secure = match &pass.to {
+            To::Fixed(scheme, _) => scheme.secure,
+            To::Template(_) => true,
+        };
+        let tls = if may_be_secure { Some(tls.client()?) } else { None };
         let to = match &pass.to {
-            To::Fixed(url) => {
+            To::Fixed(scheme, url) => {
                 let upstream = cx.upstreams.for_url(&pass.span, url)?;
-                let (host, _) = target::host_and_port(url);
-                Where::Fixed { upstream, host, uri: url.uri.as_bytes().into() }
+                let (host, _) = target::host_and_port(*scheme, url);
+                Where::Fixed { scheme: *scheme, upstream, host, uri: url.uri.as_bytes().into() }
             }
             To::Template(_) => Where::Template(Rc::clone(pass)),
         };
@@ -76,6 +88,7 @@ impl ProxyHandler {
             pass_body: conf.pass_request_body,
             buffer_body: conf.request_buffering,
             rewrites: Rewrites::new(conf, pass),
+            tls,
         })
     }
 
@@ -98,35 +111,38 @@ impl ProxyHandler {
             }
         }
         let target;
-        let (upstream, host, target_uri) = match &self.to {
-            Where::Fixed { upstream, host, uri } => (Rc::clone(upstream), &**host, self.target(req, uri)),
+        let (scheme, upstream, host, target_uri) = match &self.to {
+            Where::Fixed { scheme, upstream, host, uri } => {
+                (*scheme, Rc::clone(upstream), &**host, self.target(req, uri))
+            }
             Where::Template(pass) => {
                 let To::Template(template) = &pass.to else { unreachable!("made for templates only") };
                 target = Box::pin(target::evaluate(req, template)).await?;
-                let Target { upstream, host, port, uri } = &target;
+                let Target { scheme, upstream, host, port, uri } = &target;
                 req.context.set(ProxyContext { host: Rc::clone(host), port: Rc::clone(port) });
                 let uri = if uri.is_empty() { self.target(req, b"") } else { Cow::Owned(uri.clone()) };
-                (Rc::clone(upstream), &**host, uri)
+                (*scheme, Rc::clone(upstream), &**host, uri)
             }
         };
         let target_uri = target_uri.into_owned();
         let mut order = Order {
             settings: &self.settings,
             upstream,
+            tls: self.tls.clone().filter(|_| scheme.secure),
             rewrite: &self.rewrites,
             upload,
             protocol: None,
             idempotent: false,
             head_only: false,
             upgrade: false,
-            scheme: HTTP,
+            scheme: scheme.prefix,
             target: 0..0,
             watching: Cell::new(true),
             doing: Cell::new(""),
         };
         req.upstream.cache_status = None;
         if let Some(plan) = &self.settings.cache {
-            let default_key = [HTTP.as_bytes(), host, &target_uri].concat();
+            let default_key = [scheme.prefix.as_bytes(), host, &target_uri].concat();
             match Box::pin(cache::lookup(req, plan, default_key)).await? {
                 cache::Found::Pass => {}
                 cache::Found::Serve => return Err(Stop::Flow(Box::pin(cache::serve(req, &order)).await)),

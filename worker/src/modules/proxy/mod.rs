@@ -12,6 +12,7 @@ mod handler;
 mod head;
 mod redirect;
 mod rule;
+pub(crate) mod ssl;
 mod target;
 mod variables;
 
@@ -59,7 +60,8 @@ impl Module for Proxy {
             let conf = cx.confs.share(&CONF);
             if let Some(pass) = &conf.pass {
                 let caches = cx.confs.share(&cache::CACHES);
-                let handler = handler::ProxyHandler::new(cx.builder, &conf, &caches, pass)?;
+                let tls = cx.confs.share(&ssl::CONF);
+                let handler = handler::ProxyHandler::new(cx.builder, &conf, (&caches, &tls), pass)?;
                 cx.content(Rc::new(handler));
             }
         }

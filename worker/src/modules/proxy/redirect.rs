@@ -12,7 +12,7 @@ use crate::script::Template;
 
 /// The rule that leads redirects of the server back through the location.
 pub(super) fn default_rule(pass: &Pass) -> Option<Rule> {
-    let To::Fixed(url) = &pass.to else { return None };
+    let To::Fixed(_, url) = &pass.to else { return None };
     let (pattern, replacement) = if url.uri.is_empty() {
         (format!("{}/", pass.text).into_bytes(), b"/".to_vec())
     } else {

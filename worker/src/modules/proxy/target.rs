@@ -27,17 +27,39 @@ pub struct Pass {
 #[derive(Debug)]
 pub(super) enum To {
     /// Known when the configuration is read.
-    Fixed(Url),
+    Fixed(Scheme, Url),
     /// Made from variables.
     Template(Template),
 }
 
-/// The only scheme so far.
-pub(super) const HTTP: &str = "http://";
-const HTTP_PORT: u16 = 80;
+/// How servers are spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Scheme {
+    /// In front of addresses.
+    pub(super) prefix: &'static str,
+    /// Where no port is named.
+    port: u16,
+    /// Connections are TLS.
+    pub(super) secure: bool,
+}
 
-fn options() -> url::Options {
-    url::Options { default_port: HTTP_PORT, uri_part: true, no_resolve: true, ..url::Options::default() }
+const SCHEMES: [Scheme; 2] = [
+    Scheme { prefix: "http://", port: 80, secure: false },
+    Scheme { prefix: "https://", port: 443, secure: true },
+];
+
+impl Scheme {
+    /// The scheme `text` begins with, and the rest.
+    fn split(text: &str) -> Option<(Self, &str)> {
+        let begins = |scheme: &Self| {
+            text.get(..scheme.prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme.prefix))
+        };
+        SCHEMES.into_iter().find(begins).map(|scheme| (scheme, &text[scheme.prefix.len()..]))
+    }
+
+    fn options(self) -> url::Options {
+        url::Options { default_port: self.port, uri_part: true, no_resolve: true, ..url::Options::default() }
+    }
 }
 
 /// `proxy_pass URL`.
@@ -51,14 +73,14 @@ pub(super) fn apply(cx: &mut Builder, node: &Node) -> Result<()> {
     let (to, location) = if text.contains('$') {
         (To::Template(Template::parse(cx, node, text)?), Box::default())
     } else {
-        let url = parse(node, text)?;
+        let (scheme, url) = parse(node, text)?;
         if !plain && !url.uri.is_empty() {
             return Err(node.error(
                 "\"proxy_pass\" cannot have URI part in location given by regular expression, or inside named \
                  location, or inside \"if\" statement, or inside \"limit_except\" block",
             ));
         }
-        (To::Fixed(url), if plain { name } else { Box::default() })
+        (To::Fixed(scheme, url), if plain { name } else { Box::default() })
     };
     let pass = Pass { text: text.into(), span: node.span.clone(), location, to };
     cx.conf(&super::CONF).set.pass.set(Some(Rc::new(pass)))
@@ -68,20 +90,11 @@ fn check_unset(cx: &mut Builder) -> Result<()> {
     cx.conf(&super::CONF).set.pass.check_unset()
 }
 
-fn parse(node: &Node, text: &str) -> Result<Url> {
-    let prefix =
-        |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    if prefix("https://") {
-        return Err(conf::Error::unsupported(
-            &node.span,
-            "https in \"proxy_pass\" is not supported yet (ngx_http_proxy_module)",
-        ));
-    }
-    if !prefix(HTTP) {
-        return Err(node.error("invalid URL prefix"));
-    }
-    let rest = &text[HTTP.len()..];
-    url::parse(rest, options()).map_err(|error| node.error(format!("{error} in upstream \"{rest}\"")))
+fn parse(node: &Node, text: &str) -> Result<(Scheme, Url)> {
+    let Some((scheme, rest)) = Scheme::split(text) else { return Err(node.error("invalid URL prefix")) };
+    let url = url::parse(rest, scheme.options())
+        .map_err(|error| node.error(format!("{error} in upstream \"{rest}\"")))?;
+    Ok((scheme, url))
 }
 
 /// The location's name, and whether it is a plain prefix or path that a URI part may replace.
@@ -97,6 +110,7 @@ fn location_name(kind: &LevelKind) -> (Box<[u8]>, bool) {
 
 /// Where one request goes.
 pub(super) struct Target {
+    pub(super) scheme: Scheme,
     pub(super) upstream: Rc<Upstream>,
     /// `$proxy_host`: host, with its port unless it is the default one.
     pub(super) host: Rc<[u8]>,
@@ -107,12 +121,12 @@ pub(super) struct Target {
 }
 
 /// `$proxy_host` and `$proxy_port` of an address.
-pub(super) fn host_and_port(url: &Url) -> (Rc<[u8]>, Rc<str>) {
+pub(super) fn host_and_port(scheme: Scheme, url: &Url) -> (Rc<[u8]>, Rc<str>) {
     if url.port == 0 {
         return (Rc::from(*b"localhost"), "".into());
     }
-    if url.no_port || url.port == HTTP_PORT {
-        return (url.host.as_bytes().into(), "80".into());
+    if url.no_port || url.port == scheme.port {
+        return (url.host.as_bytes().into(), scheme.port.to_string().into());
     }
     (format!("{}:{}", url.host, url.port_text).into_bytes().into(), url.port_text.as_str().into())
 }
@@ -121,23 +135,18 @@ pub(super) fn host_and_port(url: &Url) -> (Rc<[u8]>, Rc<str>) {
 pub(super) async fn evaluate(req: &mut Request, template: &Template) -> std::result::Result<Target, Fault> {
     let text = String::from_utf8_lossy(&template.eval(req)).into_owned();
     let us = |text: String| Fault::new(Side::Us, Kind::System, 500, text);
-    let prefix =
-        |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    if prefix("https://") {
-        return Err(us("https in \"proxy_pass\" is not supported yet".to_owned()));
-    }
-    if !prefix(HTTP) {
+    let Some((scheme, rest)) = Scheme::split(&text) else {
         return Err(us(format!("invalid URL prefix in \"{text}\"")));
-    }
-    let rest = &text[HTTP.len()..];
-    let url = url::parse(rest, options()).map_err(|error| us(format!("{error} in upstream \"{rest}\"")))?;
+    };
+    let url =
+        url::parse(rest, scheme.options()).map_err(|error| us(format!("{error} in upstream \"{rest}\"")))?;
     let upstream = find(req, &url).await?;
-    let (host, port) = host_and_port(&url);
+    let (host, port) = host_and_port(scheme, &url);
     let mut uri = url.uri.into_bytes();
     if uri.first() == Some(&b'?') {
         uri.insert(0, b'/');
     }
-    Ok(Target { upstream, host, port, uri })
+    Ok(Target { scheme, upstream, host, port, uri })
 }
 
 /// The group for a name at run time: one of the configuration, an address, or what the name resolves to.

@@ -61,8 +61,8 @@ fn with_target(req: &Request, mut found: impl FnMut(&[u8], &str)) -> bool {
         return true;
     }
     let conf = req.location.confs.get(&super::CONF);
-    let Some(To::Fixed(url)) = conf.pass.as_ref().map(|pass| &pass.to) else { return false };
-    let (host, port) = target::host_and_port(url);
+    let Some(To::Fixed(scheme, url)) = conf.pass.as_ref().map(|pass| &pass.to) else { return false };
+    let (host, port) = target::host_and_port(*scheme, url);
     found(&host, &port);
     true
 }

@@ -3,11 +3,16 @@
 //! The engine sees plain bytes either way. One enum instead of a trait object: the choice is made once per connection, a
 //! plain connection pays one predictable branch per operation, and nothing is allocated for it.
 
+pub(crate) mod secure;
+
 use std::io;
+use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
 use net::{Buf, Chain, Received, Stream, Timeout};
+
+pub use secure::Secure;
 
 /// A connected byte stream as the engine uses it. Clones share it; it is closed when the last one is dropped.
 ///
@@ -16,6 +21,8 @@ use net::{Buf, Chain, Received, Stream, Timeout};
 pub enum Transport {
     /// Bytes go over the socket as they are.
     Plain(Stream),
+    /// Bytes go through TLS.
+    Secure(Rc<Secure>),
 }
 
 impl Transport {
@@ -23,6 +30,29 @@ impl Transport {
     pub fn socket(&self) -> &Stream {
         match self {
             Self::Plain(stream) => stream,
+            Self::Secure(secure) => secure.stream(),
+        }
+    }
+
+    /// The TLS connection, if it is one.
+    pub fn secure(&self) -> Option<&Rc<Secure>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Secure(secure) => Some(secure),
+        }
+    }
+
+    /// What was sent ends in the middle: nothing says goodbye, so that the peer notices.
+    pub fn cut_off(&self) {
+        if let Self::Secure(secure) = self {
+            secure.cut_off();
+        }
+    }
+
+    /// Says goodbye where the protocol has a word for it; the connection is dropped next.
+    pub async fn close(&self) {
+        if let Self::Secure(secure) = self {
+            secure.close().await;
         }
     }
 
@@ -30,6 +60,7 @@ impl Transport {
     pub async fn recv(&self, buf: Buf, timeout: Timeout) -> (io::Result<usize>, Buf) {
         match self {
             Self::Plain(stream) => stream.recv(buf, timeout).await,
+            Self::Secure(secure) => secure.recv(buf, timeout).await,
         }
     }
 
@@ -42,6 +73,7 @@ impl Transport {
     ) -> (io::Result<Received>, Buf) {
         match self {
             Self::Plain(stream) => stream.recv_idle(buf, grace, timeout).await,
+            Self::Secure(secure) => secure.recv_idle(buf, grace, timeout).await,
         }
     }
 
@@ -49,6 +81,7 @@ impl Transport {
     pub async fn readable(&self, timeout: Timeout) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.readable(timeout).await,
+            Self::Secure(secure) => secure.readable(timeout).await,
         }
     }
 
@@ -66,6 +99,7 @@ impl Transport {
     pub async fn send_buf(&self, buf: Buf, timeout: Timeout) -> (io::Result<()>, Buf) {
         match self {
             Self::Plain(stream) => stream.send_buf(buf, timeout).await,
+            Self::Secure(secure) => secure.send_buf(buf, timeout).await,
         }
     }
 
@@ -76,12 +110,16 @@ impl Transport {
     pub fn start_send(&self, buf: Buf) -> Result<Buf, Buf> {
         match self {
             Self::Plain(stream) => stream.start_send(buf),
+            Self::Secure(secure) => secure.start_send(buf),
         }
     }
 
     /// See [`Stream::is_sending`].
     pub fn is_sending(&self) -> bool {
-        self.socket().is_sending()
+        match self {
+            Self::Plain(stream) => stream.is_sending(),
+            Self::Secure(secure) => secure.is_sending(),
+        }
     }
 
     /// See [`Stream::settle`].
@@ -89,18 +127,25 @@ impl Transport {
     /// # Errors
     /// The send failed, or the time limit passed.
     pub async fn settle(&self, timeout: Timeout) -> io::Result<()> {
-        self.socket().settle(timeout).await
+        match self {
+            Self::Plain(stream) => stream.settle(timeout).await,
+            Self::Secure(secure) => secure.settle(timeout).await,
+        }
     }
 
     /// See [`Stream::send_vec`].
     pub async fn send_vec(&self, chain: Chain, timeout: Timeout) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.send_vec(chain, timeout).await,
+            Self::Secure(secure) => secure.send_vec(chain, timeout).await,
         }
     }
 
     /// Starts the next receive of a connection that becomes idle; see [`Stream::start_ahead`].
     pub fn start_ahead(&self, buf: Buf, waker: &Waker) -> bool {
+        if self.secure().is_some_and(|secure| secure.has_received()) {
+            return false;
+        }
         self.socket().start_ahead(buf, waker)
     }
 
@@ -113,6 +158,7 @@ impl Transport {
     pub async fn recv_started(&self, timeout: Timeout) -> (io::Result<usize>, Buf) {
         match self {
             Self::Plain(stream) => stream.recv_started(timeout).await,
+            Self::Secure(secure) => secure.recv_started(timeout).await,
         }
     }
 
@@ -120,6 +166,7 @@ impl Transport {
     pub fn bytes_received(&self) -> u64 {
         match self {
             Self::Plain(stream) => stream.bytes_received(),
+            Self::Secure(secure) => secure.bytes_received(),
         }
     }
 
@@ -127,6 +174,7 @@ impl Transport {
     pub fn bytes_sent(&self) -> u64 {
         match self {
             Self::Plain(stream) => stream.bytes_sent(),
+            Self::Secure(secure) => secure.bytes_sent(),
         }
     }
 
@@ -137,6 +185,7 @@ impl Transport {
     pub async fn end_sending(&self) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.shutdown_write(),
+            Self::Secure(secure) => secure.end_sending().await,
         }
     }
 }

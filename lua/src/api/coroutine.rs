@@ -124,7 +124,8 @@ fn yield_(call: &mut Call<'_>) -> Result {
 }
 
 fn state(call: &Call<'_>, co: State<'_>) -> &'static str {
-    if co.as_ptr() == call.lua.as_ptr() {
+    // a light thread that waits counts as running
+    if co.as_ptr() == call.lua.as_ptr() || call.task().is_last(co) {
         return "running";
     }
     match co.status() {

@@ -40,7 +40,7 @@ fn wait(call: &mut Call<'_>) -> Result {
     let (lua, task) = (call.lua, call.task());
     let count = call.count();
     if count == 0 {
-        return Err(Error::Argument(1, "lua thread expected".into()));
+        return Err("at least one coroutine should be specified".into());
     }
     let mut children = SmallVec::<[usize; 2]>::new();
     for n in 1..=count {

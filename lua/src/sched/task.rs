@@ -419,6 +419,14 @@ impl Task {
         self.threads.borrow().iter().flatten().any(|thread| thread.chain.iter().any(same))
     }
 
+    /// Whether `co` is the last of its thread's chain: it runs, or waits for something that is no coroutine.
+    pub(crate) fn is_last(&self, co: State<'_>) -> bool {
+        let last = |thread: &Thread| {
+            !matches!(thread.doing, Doing::Zombie(_)) && thread.last().as_ptr() == co.as_ptr()
+        };
+        self.threads.borrow().iter().flatten().any(last)
+    }
+
     /// Whether the chain of the running thread may get longer.
     pub(crate) fn may_resume(&self) -> bool {
         let threads = self.threads.borrow();
